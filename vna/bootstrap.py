@@ -1,0 +1,67 @@
+"""Joins ports and adapters as the configuration says. The only place that knows both."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from vna.config import Settings
+from vna.ingest.receive import Hints, Receiver
+from vna.ingest.spool import Spool
+from vna.ports.index import Index
+from vna.ports.objects import ObjectStore
+from vna.ports.queue import Queue
+
+
+class Archive:
+    """The parts of one archive, each made when it is first asked for. Nothing connects before that."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The object store."""
+        if self.settings.store.kind == "s3":
+            from vna.store.s3 import S3Store
+
+            return S3Store(self.settings.store)
+        from vna.store.folder import FolderStore
+
+        return FolderStore(self.settings.objects_path)
+
+    @cached_property
+    def index(self) -> Index:
+        """The index."""
+        if self.settings.index.kind == "elasticsearch":
+            from vna.index.elastic import ElasticIndex
+
+            return ElasticIndex(self.settings.index)
+        from vna.index.sqlite import SqliteIndex
+
+        return SqliteIndex(self.settings.index_path)
+
+    @cached_property
+    def queue(self) -> Queue:
+        """The queue."""
+        from vna.queue.celery_queue import CeleryQueue
+
+        return CeleryQueue(self.settings.broker_url, self.settings.queue)
+
+    @cached_property
+    def spool(self) -> Spool:
+        """The spool."""
+        return Spool(self.settings.spool_path, self.settings.spool.min_free_bytes)
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        """The way in, for gateways."""
+        spool = self.settings.spool
+        hints = Hints(self.queue, spool.id, batch=spool.batch_instances, seconds=spool.batch_seconds)
+        return Receiver(self.spool, hints)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for name in ("receiver", "queue", "index", "objects"):
+            part = self.__dict__.pop(name, None)
+            if part is not None:
+                part.close()

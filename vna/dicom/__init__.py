@@ -1,0 +1,1 @@
+"""Reading DICOM: headers, tags, JSON, multipart, transfer syntaxes."""

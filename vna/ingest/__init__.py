@@ -1,0 +1,1 @@
+"""From a received data set to a stored and searchable instance."""

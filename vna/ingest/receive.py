@@ -1,0 +1,172 @@
+"""Receiving: spool, make durable, hint the queue. What a gateway calls before it acknowledges."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from vna.domain.errors import ArchiveError
+from vna.domain.origin import Origin
+from vna.ingest.spool import Spool, SpoolEntry, SpoolFile
+from vna.ports.queue import Queue
+
+INGEST_TASK = "vna.ingest.commit"
+
+
+def ingest_queue(spool_id: str, *, large: bool = False) -> str:
+    """Return the name of the queue whose workers can reach a spool."""
+    return f"{'ingest-large' if large else 'ingest'}.{spool_id}"
+
+
+class Hints:
+    """Tells the queue of new entries, in batches, from a thread of its own.
+
+    Never blocks and never fails the caller: when the broker is away the hints
+    are dropped, and the sweeper finds the entries.
+    """
+
+    # Past this many hints that wait for a broker, more are dropped: memory stays small, the sweeper works.
+    _MOST = 100_000
+
+    def __init__(
+        self,
+        queue: Queue,
+        spool_id: str,
+        *,
+        batch: int = 64,
+        seconds: float = 0.2,
+        large_bytes: int = 64 << 20,
+        on_drop: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        self._queue = queue
+        self._spool_id = spool_id
+        self._batch = batch
+        self._seconds = seconds
+        self._large = large_bytes
+        self._on_drop = on_drop
+        self._names: list[str] = []
+        self._more = threading.Condition()
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, name="ingest-hints", daemon=True)
+        self._thread.start()
+
+    def add(self, entry: SpoolEntry) -> None:
+        """Note an entry that is durable."""
+        if entry.length >= self._large:
+            # One message of its own, on the queue for large ones, by the same thread.
+            entry_name = "L" + entry.name
+        else:
+            entry_name = "S" + entry.name
+        with self._more:
+            if len(self._names) >= self._MOST:
+                self._on_drop(1)
+                return
+            self._names.append(entry_name)
+            if len(self._names) in (1, self._batch):
+                self._more.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._more:
+                while not self._names and not self._stop:
+                    self._more.wait()
+                if not self._names:
+                    return
+                if len(self._names) < self._batch and not self._stop:
+                    self._more.wait(self._seconds)
+                names = self._names[: self._batch]
+                del self._names[: self._batch]
+            small = [name[1:] for name in names if name[0] == "S"]
+            self._send(small, large=False)
+            for name in names:
+                if name[0] == "L":
+                    self._send([name[1:]], large=True)
+
+    def _send(self, names: list[str], *, large: bool) -> None:
+        if not names:
+            return
+        try:
+            self._queue.enqueue(INGEST_TASK, [names], ingest_queue(self._spool_id, large=large))
+        except ArchiveError:
+            self._on_drop(len(names))
+
+    def close(self) -> None:
+        """Send what waits, then end the thread."""
+        with self._more:
+            self._stop = True
+            self._more.notify()
+        self._thread.join(timeout=10)
+
+
+class Incoming:
+    """One instance being received: write its Part-10 bytes, then commit.
+
+    Use as a context manager: leaving it without :meth:`commit` leaves nothing behind.
+    """
+
+    def __init__(self, file: SpoolFile, hints: Hints) -> None:
+        self._file = file
+        self._hints = hints
+        self.write = file.write
+        self.fileno = file.fileno
+
+    @property
+    def length(self) -> int:
+        """Bytes written so far."""
+        return self._file.length
+
+    def commit(self) -> SpoolEntry:
+        """Return when the bytes are durable: from here on the archive answers for them.
+
+        Raises ``OutOfResourcesError`` if they are not; then nothing may be acknowledged.
+        """
+        entry = self._file.seal()
+        self._hints.add(entry)
+        return entry
+
+    def __enter__(self) -> Self:
+        """Return this."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, and discard what was not committed."""
+        self._file.close()
+
+    def close(self) -> None:
+        """Close, and discard what was not committed."""
+        self._file.close()
+
+
+class Receiver:
+    """The way into the archive for every gateway. Safe for use by many threads.
+
+    Parameters
+    ----------
+    spool
+        Where instances are kept until they are stored and indexed.
+    hints
+        Where to tell of new ones.
+    """
+
+    def __init__(self, spool: Spool, hints: Hints) -> None:
+        self.spool = spool
+        self._hints = hints
+
+    def begin(self, origin: Origin) -> Incoming:
+        """Start to receive an instance.
+
+        Raises
+        ------
+        OutOfResourcesError
+            Free disk is below the limit, or no file can be made.
+        """
+        return Incoming(self.spool.begin(origin), self._hints)
+
+    def close(self) -> None:
+        """Send the hints that wait."""
+        self._hints.close()
+        self.spool.close()

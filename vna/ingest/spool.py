@@ -1,0 +1,225 @@
+"""The spool: a local folder where an instance is durable before it is acknowledged.
+
+A file is written under a temporary name, renamed to its final name and only
+then made durable, together with its folder: one journal commit where a rename
+after the fsync would cost two. A power cut may so leave a final name with less
+than its bytes; the name holds the length, so such a file, which was never
+acknowledged, is told from a whole one. The name holds the origin as well: an
+entry needs no second file.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+from vna.domain.errors import OutOfResourcesError
+from vna.domain.origin import Origin, Protocol, now_us
+
+_SUFFIX = ".dcm"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+
+
+def _encode_origin(origin: Origin) -> str:
+    # 16 and 16 characters of AE titles and 45 of an address make 110 of base64; users' names are cut to fit.
+    text = "\0".join((origin.protocol, origin.calling[:40], origin.called[:16], origin.address[:45]))
+    return base64.urlsafe_b64encode(text.encode("utf-8", "replace")).decode().rstrip("=")
+
+
+def _decode_origin(text: str) -> Origin:
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "replace")
+    protocol, calling, called, address = raw.split("\0")
+    return Origin(cast("Protocol", protocol), calling, called, address)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolEntry:
+    """One received instance in the spool.
+
+    Attributes
+    ----------
+    name
+        File name within the spool's ``incoming`` folder, and the entry's identity.
+    received_us
+        When it had arrived, microseconds since 1970 UTC.
+    length
+        Length of the whole Part-10 file in bytes.
+    origin
+        Who sent it.
+    """
+
+    name: str
+    received_us: int
+    length: int
+    origin: Origin
+
+    @classmethod
+    def parse(cls, name: str) -> SpoolEntry:
+        """Read an entry back from its name; raises ``ValueError`` for a name that is none."""
+        received, _nonce, length, origin = name.removesuffix(_SUFFIX).split(".")
+        return cls(name, int(received, 16), int(length, 16), _decode_origin(origin))
+
+
+class SpoolFile:
+    """An instance being received. Leaving the block without :meth:`seal` leaves nothing behind."""
+
+    def __init__(self, spool: Spool, origin: Origin) -> None:
+        self._spool = spool
+        self._origin = origin
+        self._nonce = os.urandom(6).hex()
+        self._part = spool.partial / self._nonce
+        self.length = 0
+        try:
+            self._fd = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise _out_of(error) from error
+        self._sealed = False
+
+    def fileno(self) -> int:
+        """Return the file descriptor, open for reading and writing."""
+        return self._fd
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes; raises ``OutOfResourcesError`` when the disk is full."""
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.write(self._fd, view)
+                self.length += written
+                view = view[written:]
+        except OSError as error:
+            raise _out_of(error) from error
+
+    def seal(self) -> SpoolEntry:
+        """Give the file its final name and return when it is durable.
+
+        Group commit: the folder's fsync is shared by all files that are sealed
+        at the same time in this process.
+
+        Raises
+        ------
+        OutOfResourcesError
+            The bytes are not durable; nothing may be acknowledged.
+        """
+        received = now_us()
+        name = f"{received:014x}.{self._nonce}.{self.length:x}.{_encode_origin(self._origin)}{_SUFFIX}"
+        final = self._spool.incoming / name
+        try:
+            os.rename(self._part, final)
+            self._sealed = True
+            os.fdatasync(self._fd)
+            self._spool.sync_folder()
+        except OSError as error:
+            final.unlink(missing_ok=True)
+            raise _out_of(error) from error
+        return SpoolEntry(name, received, self.length, self._origin)
+
+    def __enter__(self) -> Self:
+        """Return the file itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file, and remove it unless it was sealed."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and remove it unless it was sealed."""
+        if self._fd < 0:
+            return
+        os.close(self._fd)
+        self._fd = -1
+        if not self._sealed:
+            self._part.unlink(missing_ok=True)
+
+
+class Spool:
+    """A spool folder: ``partial`` (being received), ``incoming`` (durable), and the journal's folders.
+
+    Parameters
+    ----------
+    path
+        The folder; made if missing.
+    min_free_bytes
+        Free disk below which :meth:`begin` refuses.
+    """
+
+    def __init__(self, path: Path, min_free_bytes: int = 0) -> None:
+        self.path = path
+        self.partial = path / "partial"
+        self.incoming = path / "incoming"
+        self._min_free = min_free_bytes
+        self._checked = 0
+        for folder in (self.partial, self.incoming):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._folder_fd = os.open(self.incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._round = threading.Condition()
+        self._running = False
+        self._started = 0
+        self._finished = 0
+
+    def begin(self, origin: Origin) -> SpoolFile:
+        """Start to receive an instance; raises ``OutOfResourcesError`` when the disk is short."""
+        if self._min_free:
+            self._check_space()
+        return SpoolFile(self, origin)
+
+    def _check_space(self) -> None:
+        state = os.statvfs(self.path)
+        free = state.f_bavail * state.f_frsize
+        if free < self._min_free:
+            message = f"spool {self.path}: {free} bytes free, below the limit of {self._min_free}"
+            raise OutOfResourcesError(message)
+
+    def sync_folder(self) -> None:
+        """Return when every rename made before this call is durable; calls at the same time share one fsync."""
+        with self._round:
+            # A round that has begun may have missed our rename: the next one will not.
+            wanted = self._started + 1
+            while self._running and self._finished < wanted:
+                self._round.wait()
+            if self._finished >= wanted:
+                return
+            self._running = True
+            self._started = mine = max(wanted, self._started + 1)
+        try:
+            os.fsync(self._folder_fd)
+        except BaseException:
+            with self._round:
+                self._running = False
+                self._round.notify_all()
+            raise
+        with self._round:
+            self._finished = max(self._finished, mine)
+            self._running = False
+            self._round.notify_all()
+
+    def file(self, entry: SpoolEntry | str) -> Path:
+        """Return the path of an entry's bytes."""
+        return self.incoming / (entry if isinstance(entry, str) else entry.name)
+
+    def entries(self) -> Iterator[SpoolEntry]:
+        """Yield the entries there are, in no order; foreign files are passed over."""
+        with os.scandir(self.incoming) as found:
+            for item in found:
+                try:
+                    yield SpoolEntry.parse(item.name)
+                except ValueError:
+                    continue
+
+    def close(self) -> None:
+        """Close the folder."""
+        os.close(self._folder_fd)
+
+
+def _out_of(error: OSError) -> OutOfResourcesError:
+    what = "no space or no file handle left" if error.errno in _FULL else "write failed"
+    return OutOfResourcesError(f"spool: {what}: {error}")

@@ -1,0 +1,1 @@
+"""Reindex, retention, tiering, verification."""

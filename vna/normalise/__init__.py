@@ -1,0 +1,1 @@
+"""From the attributes as received to the attributes that are searched."""

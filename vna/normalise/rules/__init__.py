@@ -1,0 +1,1 @@
+"""One normalisation rule a file."""

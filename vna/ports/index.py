@@ -1,0 +1,161 @@
+"""The index: what is searched. It can be dropped and rebuilt from the object store.
+
+Entities
+    Instances are keyed by ``uids.instance_id``, series by ``uids.series_id``,
+    studies by ``uids.study_id``; patients are the distinct
+    :func:`vna.domain.identity.patient_identity` of the studies.
+
+Which content is current
+    Of several contents under one instance identity the one with the smallest
+    ``precedence`` is current: only it is found. The outcome does not depend on
+    the order of the upserts.
+
+Representatives
+    A series or study takes its attributes (those of
+    :data:`vna.domain.levels` at its level and above) from its current instance
+    with the smallest ``(received_us, instance_id)``. Again the order of upserts
+    does not matter.
+
+Order of results
+    PATIENT: folded name, patient identity. STUDY: StudyDate descending (missing
+    last), StudyTime descending, study id. SERIES: study id, SeriesNumber
+    (numeric, missing last), series id. INSTANCE: study id, series id,
+    InstanceNumber (numeric, missing last), instance id. The same query on
+    unchanged data gives the same order.
+
+Which attributes can be matched
+    At INSTANCE level every path of ``terms``; at SERIES and STUDY level the
+    paths whose attribute is of that level or above, and ModalitiesInStudy
+    (0008,0061) and SOPClassesInStudy (0008,0062) at STUDY. A path
+    that is not there matches nothing, except by an empty value.
+
+Errors: ``UnavailableError`` when the service is down, slow, or answers 429 or
+5xx (also for a part of a bulk request: the rest may be stored, calling again is
+safe); ``InvalidQueryError`` for a query it refuses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vna.domain.query import Facet, Hit, Level, Query, Selector, State
+from vna.domain.records import IndexedInstance, Location
+
+
+class Outcome(StrEnum):
+    """What an upsert found."""
+
+    CREATED = "created"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """Outcome for one instance.
+
+    ``other_digest`` is, for a conflict, the digest of the other content under
+    the same UIDs; ``current`` says whether the instance given is now the one found.
+    """
+
+    outcome: Outcome
+    current: bool = True
+    other_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCounts:
+    """How many entities the index finds."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    bytes: int
+
+
+class Index(ABC):
+    """Search and state."""
+
+    @abstractmethod
+    def upsert(self, instances: Sequence[IndexedInstance]) -> list[Upserted]:
+        """Make instances findable, with their series and studies, in one batch.
+
+        Idempotent; safe against any number of workers at once. The instances of
+        one call may repeat. Outcomes come in the order given.
+        """
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Make all that was upserted before this call visible to queries."""
+
+    @abstractmethod
+    def query(self, query: Query) -> list[Hit]:
+        """Return a page of results in the level's order."""
+
+    @abstractmethod
+    def count(self, query: Query) -> int:
+        """Return how many entities match, ``limit`` and ``offset`` set aside."""
+
+    @abstractmethod
+    def scroll(self, query: Query, page: int = 1000) -> Iterator[Hit]:
+        """Yield every match in the level's order, from one state of the index if it can."""
+
+    @abstractmethod
+    def facets(self, query: Query, paths: Sequence[str], top: int = 20) -> dict[str, list[Facet]]:
+        """Return for each path its most frequent values among the matches, largest first, then by value."""
+
+    @abstractmethod
+    def locate(self, selector: Selector) -> Iterator[Location]:
+        """Yield the current instances of a selection, in INSTANCE order. An empty selector yields none."""
+
+    @abstractmethod
+    def versions(self, instance_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return for each known instance identity the digests of all its contents, current first."""
+
+    @abstractmethod
+    def remove(self, instance_ids: Sequence[str]) -> int:
+        """Forget instances with all their contents, and series and studies that are left empty; return how many.
+
+        Representatives and sets (ModalitiesInStudy) are derived anew.
+        """
+
+    @abstractmethod
+    def counts(self) -> IndexCounts:
+        """Return how much there is."""
+
+    @abstractmethod
+    def get_state(self, key: str) -> State | None:
+        """Return a versioned value, ``None`` if there is none."""
+
+    @abstractmethod
+    def put_state(self, key: str, value: dict[str, object], expected: str | None) -> State:
+        """Store a value if its version is still ``expected`` (``None``: if there is none yet).
+
+        Raises ``ConflictError`` if somebody was faster.
+        """
+
+    @abstractmethod
+    def rebuild(self) -> AbstractContextManager[Index]:
+        """Build a second, empty index beside this one, and swap it in when the block ends well.
+
+        Searches go on in the old one. While a rebuild is under way, upserts and
+        removals of every process go to both. When the block raises, the new one
+        is dropped. State is kept. A rebuild that a crash left behind is dropped
+        by the next one. Raises ``ConflictError`` if one is under way elsewhere
+        and alive.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``UnavailableError`` if a query or an upsert would fail now."""
+
+    def close(self) -> None:
+        """Release connections. The default does nothing."""
+
+
+__all__ = ["Facet", "Hit", "Index", "IndexCounts", "Level", "Outcome", "Upserted"]

@@ -1,0 +1,140 @@
+"""The object store: the record of the archive.
+
+Keys are texts of ``[A-Za-z0-9/_.-]``, at most 512 characters, that neither
+start nor end with ``/`` and have no empty, ``.`` or ``..`` part. Any other key
+raises ``ValueError`` on every adapter.
+
+Errors: an adapter raises only :mod:`vna.domain.errors`:
+``NotFoundError`` for a missing key where one is needed, ``UnavailableError``
+when the store is down, slow or answers 5xx, ``OutOfResourcesError`` when it is
+full, ``ConflictError`` when a hold or retention forbids, ``UnsupportedError``
+when the store cannot do it, ``ConfigurationError`` for a missing bucket or
+refused credentials.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What the store says of one object.
+
+    Attributes
+    ----------
+    key
+        Its key.
+    size
+        Length in bytes.
+    modified
+        When it was stored, UTC.
+    storage_class
+        Storage class of the store, ``"STANDARD"`` where there is but one.
+    """
+
+    key: str
+    size: int
+    modified: datetime
+    storage_class: str = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """One object to be put: bytes, or a file that the store may hard-link or read."""
+
+    key: str
+    source: bytes | Path
+    content_type: str = "application/octet-stream"
+
+
+class ObjectStore(ABC):
+    """A flat store of immutable objects."""
+
+    @abstractmethod
+    def put_batch(self, puts: Sequence[Put]) -> list[bool]:
+        """Put objects if absent, and return when every one of them is durable.
+
+        A file source must not be written to by anybody afterwards: the local
+        store links it. Its own bytes must be durable already.
+
+        Returns
+        -------
+        list of bool
+            For each put, in order, ``True`` if it was stored and ``False`` if
+            the key was there already (the object there is left as it is; that
+            too is durable).
+
+        Raises
+        ------
+        UnavailableError, OutOfResourcesError
+            Some may have been stored, each whole; calling again is safe.
+        """
+
+    def put(self, key: str, source: bytes | Path, content_type: str = "application/octet-stream") -> bool:
+        """Put one object if absent; see :meth:`put_batch`."""
+        return self.put_batch([Put(key, source, content_type)])[0]
+
+    @abstractmethod
+    def replace(self, key: str, data: bytes) -> None:
+        """Put a small document, over an older one if there is one. For facts only, never for instances.
+
+        A reader sees the old bytes or the new ones, never a mixture. Durable on return.
+        """
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes, whole. For small objects; raises ``NotFoundError``."""
+
+    @abstractmethod
+    def get_many(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield ``(key, bytes)`` in the order of ``keys``; ``None`` for a missing one. Reads ahead."""
+
+    @abstractmethod
+    def stream(self, key: str, start: int = 0, length: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
+        """Yield the bytes from ``start``, ``length`` of them or to the end, in pieces of at most ``chunk``.
+
+        Raises ``NotFoundError`` before the first piece; a range past the end
+        yields what there is. Memory use does not grow with the object.
+        """
+
+    @abstractmethod
+    def open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Open an object for reading with ``seek`` and ``read``, buffered; raises ``NotFoundError``."""
+
+    @abstractmethod
+    def head(self, key: str) -> ObjectInfo | None:
+        """Return what there is of a key, ``None`` if nothing."""
+
+    @abstractmethod
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with ``prefix`` and is greater than ``after``, in key order."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; a missing key is fine. Raises ``ConflictError`` under hold or retention."""
+
+    @abstractmethod
+    def set_storage_class(self, key: str, storage_class: str) -> None:
+        """Move an object to a storage class. Raises ``NotFoundError``, ``UnsupportedError``."""
+
+    @abstractmethod
+    def set_legal_hold(self, key: str, on: bool) -> None:
+        """Put or lift a legal hold: while it is on, :meth:`delete` raises ``ConflictError``."""
+
+    @abstractmethod
+    def set_retention(self, key: str, until: datetime) -> None:
+        """Forbid deletion before ``until`` (UTC). It can be lengthened, not shortened (``ConflictError``)."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``UnavailableError`` or ``ConfigurationError`` if a put would fail now."""
+
+    def close(self) -> None:
+        """Release connections. The default does nothing."""

@@ -1,0 +1,1 @@
+"""From a query of a client to a query of the index."""

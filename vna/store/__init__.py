@@ -1,0 +1,1 @@
+"""Object store adapters, one file a technology."""
