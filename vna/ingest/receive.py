@@ -46,7 +46,7 @@ class Hints:
         self._seconds = seconds
         self._large = large_bytes
         self._on_drop = on_drop
-        self._names: list[str] = []
+        self._entries: list[SpoolEntry] = []
         self._more = threading.Condition()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="ingest-hints", daemon=True)
@@ -54,35 +54,29 @@ class Hints:
 
     def add(self, entry: SpoolEntry) -> None:
         """Note an entry that is durable."""
-        if entry.length >= self._large:
-            # One message of its own, on the queue for large ones, by the same thread.
-            entry_name = "L" + entry.name
-        else:
-            entry_name = "S" + entry.name
         with self._more:
-            if len(self._names) >= self._MOST:
+            if len(self._entries) >= self._MOST:
                 self._on_drop(1)
                 return
-            self._names.append(entry_name)
-            if len(self._names) in (1, self._batch):
+            self._entries.append(entry)
+            if len(self._entries) in {1, self._batch}:
                 self._more.notify()
 
     def _run(self) -> None:
         while True:
             with self._more:
-                while not self._names and not self._stop:
+                while not self._entries and not self._stop:
                     self._more.wait()
-                if not self._names:
+                if not self._entries:
                     return
-                if len(self._names) < self._batch and not self._stop:
+                if len(self._entries) < self._batch and not self._stop:
                     self._more.wait(self._seconds)
-                names = self._names[: self._batch]
-                del self._names[: self._batch]
-            small = [name[1:] for name in names if name[0] == "S"]
-            self._send(small, large=False)
-            for name in names:
-                if name[0] == "L":
-                    self._send([name[1:]], large=True)
+                batch = self._entries[: self._batch]
+                del self._entries[: self._batch]
+            self._send([entry.name for entry in batch if entry.length < self._large], large=False)
+            for entry in batch:
+                if entry.length >= self._large:
+                    self._send([entry.name], large=True)
 
     def _send(self, names: list[str], *, large: bool) -> None:
         if not names:
