@@ -7,6 +7,7 @@ joined by two underscores (``VNA_DIMSE__PORT=104``), or in a TOML file named by
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from functools import cache
@@ -25,6 +26,7 @@ from pydantic_settings import (
 from vna.domain.errors import ConfigurationError
 
 MIB = 1 << 20
+_SOCKET_PATH_MOST = 100  # sun_path holds 108 bytes, valkey makes a temporary name beside it
 
 
 def _ae_title(value: str) -> str:
@@ -248,7 +250,12 @@ class Settings(BaseSettings):
     @property
     def broker_url(self) -> str:
         """URL of the broker; the embedded one listens on a socket below ``run_path``."""
-        return self.queue.broker or f"redis+socket://{(self.run_path / 'valkey.sock').resolve()}"
+        if self.queue.broker:
+            return self.queue.broker
+        path = str((self.run_path / "valkey.sock").resolve())
+        if len(path.encode()) > _SOCKET_PATH_MOST:
+            path = f"/tmp/vna-{hashlib.sha256(path.encode()).hexdigest()[:16]}.sock"  # noqa: S108  # mode 700 by valkey
+        return f"redis+socket://{path}"
 
 
 def _explain(error: ValidationError) -> str:

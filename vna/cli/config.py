@@ -34,7 +34,9 @@ def shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return "(hidden)"
     if isinstance(value, dict):
-        return json.dumps({key: item.model_dump() if isinstance(item, BaseModel) else item for key, item in value.items()})
+        return json.dumps(
+            {key: item.model_dump() if isinstance(item, BaseModel) else item for key, item in value.items()}
+        )
     if isinstance(value, tuple):
         return json.dumps(list(value))
     return "" if value is None else str(value)
