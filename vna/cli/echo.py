@@ -24,12 +24,13 @@ def echo(host: str, port: int, called: str, calling: str, seconds: float) -> flo
         No connection, a rejection (with its reason, PS3.8 9.3.4), or no success status.
     """
     from pynetdicom import AE, evt
+    from pynetdicom.pdu import A_ASSOCIATE_RJ
     from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import time
 
     rejections: list[str] = []
 
     def on_pdu(event: evt.Event) -> None:
-        if type(event.pdu).__name__ == "A_ASSOCIATE_RJ":
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
             rejections.append(f"{event.pdu.result_str}, {event.pdu.source_str}: {event.pdu.reason_str}")
 
     entity = AE(ae_title=calling)

@@ -104,7 +104,7 @@ class Supervisor:
 
     def _launch(self, part: Part) -> None:
         command = [sys.executable, "-m", "vna.cli.child", str(part.nice), *part.command]
-        part.process = subprocess.Popen(
+        part.process = subprocess.Popen(  # noqa: S603  # commands are the archive's own
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
