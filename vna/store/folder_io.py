@@ -1,0 +1,146 @@
+"""Durable writes into a folder: temporary files, shared fsync rounds, errors of the file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from vna.domain.errors import ArchiveError, OutOfResourcesError, UnavailableError, UnsupportedError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+_STALE_SECONDS = 86_400
+_SYNC_THREADS = 8
+_T = TypeVar("_T")
+
+
+def archive_error(error: OSError, what: str) -> ArchiveError:
+    """Return the archive's error for one of the operating system."""
+    if error.errno in _FULL:
+        return OutOfResourcesError(f"object folder: no space or no file handle left: {error}")
+    if error.errno in {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}:
+        return UnsupportedError(f"object folder: {what}: a key cannot be a folder of other keys here ({error})")
+    return UnavailableError(f"object folder: {what}: {error}")
+
+
+@contextmanager
+def mapped_errors(what: str) -> Iterator[None]:
+    """Turn errors of the operating system into the archive's."""
+    try:
+        yield
+    except OSError as error:
+        raise archive_error(error, what) from error
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Syncer:
+    """Makes files and folders durable, many at a time.
+
+    The file system commits its journal once for all fsyncs that wait together,
+    so eight threads sync 64 small files in about a third of the time of one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pid = 0
+
+    def files(self, descriptors: Sequence[int]) -> None:
+        """Return when the bytes of all files are durable."""
+        self._all(os.fdatasync, descriptors)
+
+    def folders(self, paths: Sequence[str]) -> None:
+        """Return when the entries of all folders are durable."""
+        self._all(_sync_folder, paths)
+
+    def _all(self, sync: Callable[[_T], None], items: Sequence[_T]) -> None:
+        if len(items) < 3:
+            for item in items:
+                sync(item)
+            return
+        for _ in self._threads().map(sync, items):
+            pass
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            # A pool does not outlive a fork: its threads stay with the parent.
+            if self._pool is None or self._pid != os.getpid():
+                self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="folder-sync")
+                self._pid = os.getpid()
+            return self._pool
+
+    def close(self) -> None:
+        """End the threads."""
+        with self._lock:
+            if self._pool is not None and self._pid == os.getpid():
+                self._pool.shutdown()
+            self._pool = None
+
+
+class Temporary:
+    """The folder where files are written before they get their name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+
+    def write(self, data: bytes) -> tuple[str, int]:
+        """Write bytes to a new file, not yet durable; return its path and its open descriptor."""
+        path, descriptor = self._create()
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except BaseException:
+            self._discard(path, descriptor)
+            raise
+        return path, descriptor
+
+    def copy(self, source: Path) -> tuple[str, int]:
+        """Copy a file to a new one, not yet durable; return its path and its open descriptor."""
+        path, descriptor = self._create()
+        try:
+            with source.open("rb") as read, os.fdopen(descriptor, "wb", closefd=False) as written:
+                shutil.copyfileobj(read, written, 1 << 20)
+        except BaseException:
+            self._discard(path, descriptor)
+            raise
+        return path, descriptor
+
+    def sweep(self) -> None:
+        """Remove what a crash left behind more than a day ago."""
+        before = time.time() - _STALE_SECONDS
+        with suppress(OSError), os.scandir(self._path) as found:
+            for item in found:
+                with suppress(OSError):
+                    if item.stat(follow_symlinks=False).st_mtime < before:
+                        os.unlink(item.path)
+
+    def _create(self) -> tuple[str, int]:
+        path = f"{self._path}/{os.urandom(12).hex()}"
+        return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+
+    @staticmethod
+    def _discard(path: str, descriptor: int) -> None:
+        os.close(descriptor)
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether a path is a file itself, not a link to one: only such a one may be hard-linked."""
+    return stat.S_ISREG(os.lstat(path).st_mode)
