@@ -1,0 +1,195 @@
+"""The listener of the DIMSE gateway: one process, or several that share the port."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from vna.bootstrap import Archive
+from vna.config import DimseSettings, Settings
+from vna.domain.errors import ConfigurationError
+from vna.gateways.dimse.access import AccessPolicy
+from vna.gateways.dimse.connection import Admission, Connection, Parts, Services
+from vna.gateways.dimse.contexts import Supported
+from vna.gateways.dimse.processes import parent_lives, supervise
+from vna.gateways.dimse.tls import server_context
+from vna.ingest.receive import Receiver
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 10.0
+"""How long associations have to finish the instance under way when the gateway stops."""
+
+# Connections that have not yet said what they want, beyond the associations that are admitted.
+_WAITING = 50
+# A switch of threads costs the receive loops more than it gives them: each is short between its system calls.
+_SWITCH_SECONDS = 0.002
+
+
+def open_listener(settings: DimseSettings) -> socket.socket:
+    """Return a listening socket; raises ``ConfigurationError`` when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.processes > 1:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Set before listen, so that the window scale of each connection fits it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        listener.bind((settings.host, settings.port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        message = f"VNA_DIMSE__HOST, VNA_DIMSE__PORT: cannot listen on {settings.host}:{settings.port}: {error}"
+        raise ConfigurationError(message) from error
+    return listener
+
+
+class Gateway:
+    """Accepts connections of one process and serves each in a thread.
+
+    Parameters
+    ----------
+    settings
+        The gateway's settings.
+    receiver
+        The way into the archive.
+    services
+        What serves associations for other services than storage; without it they are not accepted.
+    """
+
+    def __init__(self, settings: DimseSettings, receiver: Receiver, services: Services | None = None) -> None:
+        supported = Supported.configured(settings.private_sop_classes, settings.private_transfer_syntaxes)
+        elsewhere: frozenset[str] = frozenset()
+        if services is not None:
+            proposed = {str(context.abstract_syntax) for context in services.ae.supported_contexts}
+            elsewhere = frozenset(uid for uid in proposed if not supported.receives(uid))
+        self._parts = Parts(
+            settings,
+            AccessPolicy.configured(settings),
+            supported,
+            receiver,
+            Admission(settings.max_associations),
+            services,
+            server_context(settings.tls),
+            elsewhere,
+        )
+        self._most = settings.max_associations + _WAITING
+        self._connections: set[Connection] = set()
+        self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def open(self) -> int:
+        """Associations open now."""
+        return self._parts.admission.open
+
+    def start(self, listener: socket.socket) -> None:
+        """Accept connections on a listening socket, in a thread."""
+        self._listener = listener
+        self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="dimse-accept", daemon=True)
+        self._acceptor.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, address = listener.accept()
+            except OSError as error:
+                if self._stopping.is_set():
+                    return
+                # No handles, or a connection that went before it was accepted: the next may do.
+                log.warning("accept: %s", error)
+                time.sleep(0.05)
+                continue
+            self._start(connection, address)
+
+    def _start(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
+        self._connections = {served for served in self._connections if served.is_alive()}
+        if len(self._connections) >= self._most:
+            log.warning("%s: closed at once: %d connections are open", address[0], len(self._connections))
+            connection.close()
+            return
+        served = Connection(self._parts, connection, address)
+        try:
+            served.start()
+        except RuntimeError as error:
+            log.warning("%s: closed at once: %s", address[0], error)
+            connection.close()
+            return
+        self._connections.add(served)
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Accept no more, let associations finish the instance under way, then end them."""
+        self._stopping.set()
+        if self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        if self._acceptor is not None:
+            self._acceptor.join()
+        until = time.monotonic() + seconds
+        for served in self._connections:
+            served.stop()
+        for served in self._connections:
+            served.join(max(0.0, until - time.monotonic()))
+        for served in self._connections:
+            if served.is_alive():
+                served.cut()
+                served.join(1.0)
+
+
+def _services(archive: Archive) -> Services:
+    from vna.gateways.dimse.services import make_ae
+
+    return make_ae(archive)
+
+
+def run_process(settings: Settings, keep_on: Callable[[], bool] = lambda: True) -> None:
+    """Run the gateway in this process until SIGTERM or SIGINT, or until ``keep_on`` says no."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    archive = Archive(settings)
+    try:
+        gateway = Gateway(settings.dimse, archive.receiver, _services(archive))
+        gateway.start(open_listener(settings.dimse))
+        log.info("DIMSE: %s listens on %s:%d", settings.dimse.ae_title, settings.dimse.host, settings.dimse.port)
+        while not stop.wait(1.0) and keep_on():
+            pass
+        gateway.stop()
+    finally:
+        archive.close()
+
+
+def _run_child(settings: Settings) -> None:
+    run_process(settings, parent_lives())
+
+
+def serve(settings: Settings) -> None:
+    """Run the DIMSE gateway until SIGTERM or SIGINT.
+
+    With ``dimse.processes`` above one this process starts that many, which
+    share the port, and starts another for one that dies.
+
+    Raises
+    ------
+    ConfigurationError
+        A setting is wrong; the message names it.
+    """
+    if settings.dimse.processes == 1:
+        run_process(settings)
+        return
+    # Wrong settings end the gateway here, where a person sees it, and not in each child again and again.
+    AccessPolicy.configured(settings.dimse)
+    server_context(settings.dimse.tls)
+    open_listener(settings.dimse).close()
+    supervise(_run_child, settings, settings.dimse.processes)
