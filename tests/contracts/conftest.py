@@ -1,0 +1,4 @@
+"""Fixtures of the contract suites."""
+
+from tests.contracts.index_adapters import index, index_spec, loaded  # noqa: F401 - fixtures are found by name here
+from tests.support.elasticsearch import elasticsearch_url  # noqa: F401 - as above
