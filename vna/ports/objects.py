@@ -1,8 +1,10 @@
 """The object store: the record of the archive.
 
 Keys are texts of ``[A-Za-z0-9/_.-]``, at most 512 characters, that neither
-start nor end with ``/`` and have no empty, ``.`` or ``..`` part. Any other key
-raises ``ValueError`` on every adapter.
+start nor end with ``/`` and have no empty, ``.`` or ``..`` part, and none of
+more than 255. Any other key raises ``ValueError`` on every adapter. A key that
+is a folder of other keys (``a`` beside ``a/b``) is refused with
+``UnsupportedError`` by stores that keep objects as files.
 
 Errors: an adapter raises only :mod:`vna.domain.errors`:
 ``NotFoundError`` for a missing key where one is needed, ``UnavailableError``
@@ -75,6 +77,8 @@ class ObjectStore(ABC):
         ------
         UnavailableError, OutOfResourcesError
             Some may have been stored, each whole; calling again is safe.
+        NotFoundError
+            A file source is missing, and so is its key.
         """
 
     def put(self, key: str, source: bytes | Path, content_type: str = "application/octet-stream") -> bool:

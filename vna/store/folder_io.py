@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vna.domain.errors import ArchiveError, OutOfResourcesError, UnavailableError, UnsupportedError
+from vna.store.per_process import PerProcess
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _STALE_SECONDS = 86_400
@@ -56,9 +56,7 @@ class Syncer:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._pid = 0
+        self._pool = PerProcess(lambda: ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="folder-sync"))
 
     def files(self, descriptors: Sequence[int]) -> None:
         """Return when the bytes of all files are durable."""
@@ -73,23 +71,14 @@ class Syncer:
             for item in items:
                 sync(item)
             return
-        for _ in self._threads().map(sync, items):
+        for _ in self._pool.get().map(sync, items):
             pass
 
-    def _threads(self) -> ThreadPoolExecutor:
-        with self._lock:
-            # A pool does not outlive a fork: its threads stay with the parent.
-            if self._pool is None or self._pid != os.getpid():
-                self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="folder-sync")
-                self._pid = os.getpid()
-            return self._pool
-
     def close(self) -> None:
-        """End the threads."""
-        with self._lock:
-            if self._pool is not None and self._pid == os.getpid():
-                self._pool.shutdown()
-            self._pool = None
+        """End the threads of this process."""
+        pool = self._pool.take()
+        if pool is not None:
+            pool.shutdown()
 
 
 class Temporary:

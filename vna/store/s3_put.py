@@ -1,0 +1,222 @@
+"""Writing to S3: put if absent, in one request or in parts."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import time
+import zlib
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import ClientError
+
+from vna.domain.errors import UnavailableError
+from vna.ports.objects import Put
+from vna.store.s3_client import S3Connection
+from vna.store.s3_errors import S3_ERRORS, code_of, mapped_errors, status_of
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MIB = 1 << 20
+_PART = 16 * MIB
+# S3 takes 10,000 parts at most.
+_MOST_PARTS = 9_000
+_PARTS_AT_ONCE = 4
+_BUSY = {"ConditionalRequestConflict", "OperationAborted"}
+_CONFLICT_ATTEMPTS = 5
+_CONFLICT_SECONDS = 0.05
+
+
+class FileSlice(io.RawIOBase):
+    """A part of a file, read by position: slices of one descriptor can be read by many threads."""
+
+    def __init__(self, descriptor: int, start: int, length: int) -> None:
+        self._descriptor = descriptor
+        self._start = start
+        self._length = length
+        self._at = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position within the slice."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move within the slice."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
+        self._at = min(max(base + offset, 0), self._length)
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill a buffer."""
+        view = memoryview(buffer).cast("B")[: self._length - self._at]
+        read = os.preadv(self._descriptor, [view], self._start + self._at)
+        self._at += read
+        return read
+
+
+def checksum(data: bytes | FileSlice) -> str:
+    """Return the CRC-32 as S3 writes it; the service refuses a body that does not match."""
+    value = 0
+    if isinstance(data, bytes):
+        value = zlib.crc32(data)
+    else:
+        while piece := data.read(MIB):
+            value = zlib.crc32(piece, value)
+        data.seek(0)
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
+
+
+class S3Writer:
+    """Puts objects into a bucket if they are absent."""
+
+    def __init__(self, connection: S3Connection) -> None:
+        self._s3 = connection
+        # Some services know no conditional put and say so: then one looks first. Two writers of one
+        # key, which is derived from a digest of the bytes, write the same bytes.
+        self._conditional = True
+
+    def put_small(self, put: Put) -> bool:
+        """Put one object in one request; return whether it was stored."""
+        with mapped_errors(f"put {put.key}"):
+            if isinstance(put.source, bytes):
+                return self._put_body(put, put.source)
+            with put.source.open("rb") as file:
+                length = os.fstat(file.fileno()).st_size
+                return self._put_body(put, FileSlice(file.fileno(), 0, length))
+
+    def _put_body(self, put: Put, body: bytes | FileSlice) -> bool:
+        arguments = self._s3.new_object(put.content_type) | {"ChecksumCRC32": checksum(body)}
+
+        def send(condition: dict[str, Any]) -> None:
+            if isinstance(body, FileSlice):
+                body.seek(0)
+            self._s3.client.put_object(
+                Bucket=self._s3.bucket,
+                Key=put.key,
+                Body=cast("IO[bytes]", body),
+                **arguments,
+                **condition,
+            )
+
+        return self._if_absent(put.key, send)
+
+    def _if_absent(self, key: str, send: Any) -> bool:
+        for attempt in range(_CONFLICT_ATTEMPTS):
+            if not self._conditional:
+                if self.exists(key):
+                    return False
+                send({})
+                return True
+            try:
+                send({"IfNoneMatch": "*"})
+            except ClientError as error:
+                if status_of(error) == 412:
+                    return False
+                if code_of(error) == "NotImplemented":
+                    self._conditional = False
+                elif code_of(error) not in _BUSY:
+                    raise
+                else:
+                    # Another writer is at this key: it wins, or fails and leaves it to us.
+                    time.sleep(_CONFLICT_SECONDS * 2**attempt)
+            else:
+                return True
+        raise UnavailableError(f"S3: put {key}: other writers of this key did not finish")
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object."""
+        try:
+            self._s3.client.head_object(Bucket=self._s3.bucket, Key=key)
+        except ClientError as error:
+            if status_of(error) != 404:
+                raise
+            return False
+        return True
+
+    def put_large(self, put: Put, source: Path) -> bool:
+        """Put a file in parts, several at a time; return whether it was stored. Not for threads of the pool."""
+        with mapped_errors(f"put {put.key}"):
+            if self.exists(put.key):
+                return False
+            with source.open("rb") as file:
+                upload = self._s3.client.create_multipart_upload(
+                    Bucket=self._s3.bucket,
+                    Key=put.key,
+                    ChecksumAlgorithm="CRC32",
+                    **self._s3.new_object(put.content_type),
+                )["UploadId"]
+                try:
+                    parts = self._send_parts(put.key, upload, file.fileno())
+                    stored = self._complete(put.key, upload, parts)
+                except BaseException:
+                    self._abort(put.key, upload)
+                    raise
+            if not stored:
+                self._abort(put.key, upload)
+            return stored
+
+    def _send_parts(self, key: str, upload: str, descriptor: int) -> list[dict[str, Any]]:
+        length = os.fstat(descriptor).st_size
+        size = max(_PART, -(-length // _MOST_PARTS))
+        waiting: deque[Future[dict[str, Any]]] = deque()
+        parts: list[Any] = []
+        try:
+            for number, start in enumerate(range(0, length, size), 1):
+                body = FileSlice(descriptor, start, min(size, length - start))
+                waiting.append(self._s3.pool.submit(self._send_part, key, upload, number, body))
+                if len(waiting) >= _PARTS_AT_ONCE:
+                    parts.append(waiting.popleft().result())
+            parts += [part.result() for part in waiting]
+        finally:
+            # The descriptor is closed after this: nobody may still read from it.
+            for part in waiting:
+                if not part.cancel():
+                    part.exception()
+        return parts
+
+    def _send_part(self, key: str, upload: str, number: int, body: FileSlice) -> dict[str, Any]:
+        value = checksum(body)
+        answer = self._s3.client.upload_part(
+            Bucket=self._s3.bucket,
+            Key=key,
+            UploadId=upload,
+            PartNumber=number,
+            Body=cast("IO[bytes]", body),
+            ChecksumCRC32=value,
+        )
+        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": value}
+
+    def _complete(self, key: str, upload: str, parts: list[Any]) -> bool:
+        def send(condition: dict[str, Any]) -> None:
+            try:
+                self._s3.client.complete_multipart_upload(
+                    Bucket=self._s3.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
+                )
+            except ClientError as error:
+                # The client asks again when an answer is lost: what is complete is then unknown as an upload.
+                if code_of(error) != "NoSuchUpload" or not self.exists(key):
+                    raise
+
+        return self._if_absent(key, send)
+
+    def _abort(self, key: str, upload: str) -> None:
+        # What cannot be aborted now is left to the bucket's lifecycle rule on incomplete uploads.
+        with suppress(*S3_ERRORS):
+            self._s3.client.abort_multipart_upload(Bucket=self._s3.bucket, Key=key, UploadId=upload)
