@@ -1,0 +1,162 @@
+"""Canonical texts for matching: what the index compares, and the words of the free-text search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vna.domain.records import Attributes
+from vna.normalise import canonical
+from vna.normalise.fold import fold, fold_name
+
+LONGEST_TERM = 512
+LONGEST_TEXT = 256
+MOST_DEPTH = 3
+MOST_TERMS = 1024
+"""Different terms of one path; an instance with more is not found by those beyond."""
+
+Term = Callable[[Any], str]
+
+
+def _text(value: Any) -> str:
+    return value.strip() if type(value) is str else str(value).strip()
+
+
+def _long(value: Any) -> str:
+    text = str(value).strip()
+    return text if len(text) <= LONGEST_TEXT else ""
+
+
+_TERM: dict[str, Term] = {
+    **dict.fromkeys(("AE", "AS", "CS", "LO", "SH", "UI", "UR", "AT"), _text),
+    **dict.fromkeys(("LT", "ST", "UT", "UC"), _long),
+    **dict.fromkeys(("DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"), canonical.number),
+    "DA": canonical.date,
+    "TM": canonical.time,
+    "DT": canonical.datetime,
+}
+"""How a value becomes a term, by value representation. Person names and sequences are seen to apart."""
+
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+
+
+def terms(attributes: Attributes) -> dict[str, tuple[str, ...]]:
+    """Return the terms of a normalised data set by path, as :mod:`vna.domain.query` describes them.
+
+    Person names give one folded term for each component group; all else is the
+    exact text without blanks around it, numbers as their shortest decimal text,
+    times as ``HHMMSS.ffffff``. Values over 512 characters are left out, texts of
+    LT, ST, UT and UC over 256. Sequences are entered three deep; the terms of
+    all items of a sequence come together under a path without item numbers.
+    """
+    found: dict[str, list[str]] = {}
+    _dataset(attributes, "", 0, found)
+    return {path: tuple(values) if len(values) == 1 else tuple(dict.fromkeys(values)) for path, values in found.items()}
+
+
+def _dataset(attributes: Attributes, prefix: str, depth: int, found: dict[str, list[str]]) -> None:
+    for tag, element in attributes.items():
+        if type(element) is not dict:
+            continue
+        values = element.get("Value")
+        if not values or type(values) is not list:
+            continue
+        vr = element.get("vr")
+        if vr == "SQ":
+            if depth < MOST_DEPTH:
+                path = _path(tag, attributes)
+                for item in values:
+                    if type(item) is dict:
+                        _dataset(item, f"{prefix}{path}.", depth + 1, found)
+            continue
+        term = _TERM.get(vr) if type(vr) is str else None
+        if term is None and vr != "PN":
+            continue
+        path = prefix + (_path(tag, attributes) if tag[3:4] in "13579BDF" else tag)
+        place = found.get(path)
+        texts = _name_terms(values) if term is None else _value_terms(values, term)
+        if not texts:
+            continue
+        if place is None:
+            found[path] = texts[:MOST_TERMS]
+        elif len(place) < MOST_TERMS:
+            place.extend(text for text in texts if text not in place)
+        elif len(place) == MOST_TERMS:
+            continue
+
+
+def _value_terms(values: list[Any], term: Term) -> list[str]:
+    texts = []
+    for value in values:
+        if value is None:
+            continue
+        try:
+            text = term(value)
+        except (ValueError, TypeError, OverflowError):
+            continue
+        if text and len(text) <= LONGEST_TERM:
+            texts.append(text)
+    return texts
+
+
+def _name_terms(values: list[Any]) -> list[str]:
+    texts = []
+    for value in values:
+        if type(value) is not dict:
+            continue
+        for group in _GROUPS:
+            part = value.get(group)
+            if type(part) is str and part:
+                text = fold_name(part)
+                if text and len(text) <= LONGEST_TERM:
+                    texts.append(text)
+    return texts
+
+
+def _path(tag: str, attributes: Attributes) -> str:
+    """Return a tag as a part of a path: private ones by their creator (PS3.5 7.8), wherever its block lies."""
+    if len(tag) != 8 or tag[3] not in "13579BDF":
+        return tag
+    creator = private_creator(tag, attributes)
+    return f"{tag[:4]}xx{tag[6:]}@{creator}" if creator else tag
+
+
+def private_creator(tag: str, attributes: Attributes) -> str:
+    """Return the private creator of an attribute, empty for one that has none."""
+    if tag[4:6] == "00":
+        return ""
+    element = attributes.get(f"{tag[:4]}00{tag[4:6]}")
+    values = element.get("Value") if isinstance(element, dict) else None
+    return str(values[0]).strip() if isinstance(values, list) and values and values[0] is not None else ""
+
+
+WORD_TAGS = (
+    "00100010",  # PatientName
+    "00100020",  # PatientID
+    "00080050",  # AccessionNumber
+    "00081030",  # StudyDescription
+    "0008103E",  # SeriesDescription
+    "00200010",  # StudyID
+    "00080060",  # Modality
+    "00180015",  # BodyPartExamined
+    "00080070",  # Manufacturer
+    "00080080",  # InstitutionName
+    "00080090",  # ReferringPhysicianName
+)
+
+
+def words(attributes: Attributes) -> tuple[str, ...]:
+    """Return the distinct folded words of a normalised data set's names, numbers and descriptions."""
+    found: dict[str, None] = {}
+    for tag in WORD_TAGS:
+        element = attributes.get(tag)
+        values = element.get("Value") if isinstance(element, dict) else None
+        if not isinstance(values, list):
+            continue
+        for value in values:
+            texts = value.values() if isinstance(value, dict) else (value,)
+            for text in texts:
+                if isinstance(text, str):
+                    for word in fold(text).replace("^", " ").replace(",", " ").split():
+                        found[word[:LONGEST_TEXT]] = None
+    return tuple(found)
