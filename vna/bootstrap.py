@@ -5,8 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 
 from vna.config import Settings
+from vna.ingest.commit import Committer
+from vna.ingest.journal import Journal
+from vna.ingest.quarantine import Quarantine
 from vna.ingest.receive import Hints, Receiver
 from vna.ingest.spool import Spool
+from vna.ingest.sweep import Sweeper
 from vna.ports.index import Index
 from vna.ports.objects import ObjectStore
 from vna.ports.queue import Queue
@@ -58,6 +62,42 @@ class Archive:
         spool = self.settings.spool
         hints = Hints(self.queue, spool.id, batch=spool.batch_instances, seconds=spool.batch_seconds)
         return Receiver(self.spool, hints)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """The quarantine of the spool."""
+        return Quarantine(self.spool, Journal(self.spool), self.objects)
+
+    def committer(self, interrupts: tuple[type[Exception], ...] = ()) -> Committer:
+        """Return a new committer with a journal note of its own, for one worker process or thread."""
+        return Committer(
+            self.spool,
+            self.objects,
+            self.index,
+            Journal(self.spool),
+            self.quarantine,
+            max_attempts=self.settings.spool.max_attempts,
+            interrupts=interrupts,
+        )
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """The sweeper of the spool."""
+        spool = self.settings.spool
+        return Sweeper(
+            self.spool,
+            spool.id,
+            self.queue,
+            Journal(self.spool),
+            self.quarantine,
+            age_seconds=spool.sweep_age_seconds,
+            batch=spool.batch_instances,
+            ready=self._ready,
+        )
+
+    def _ready(self) -> None:
+        self.objects.check()
+        self.index.check()
 
     def close(self) -> None:
         """Close what was opened."""

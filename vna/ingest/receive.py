@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,11 +13,30 @@ from vna.ingest.spool import Spool, SpoolEntry, SpoolFile
 from vna.ports.queue import Queue
 
 INGEST_TASK = "vna.ingest.commit"
+# The same work under a name of its own, so that it may take longer.
+INGEST_LARGE_TASK = "vna.ingest.commit_large"
+LARGE_BYTES = 64 << 20
 
 
 def ingest_queue(spool_id: str, *, large: bool = False) -> str:
     """Return the name of the queue whose workers can reach a spool."""
     return f"{'ingest-large' if large else 'ingest'}.{spool_id}"
+
+
+def enqueue_entries(queue: Queue, spool_id: str, entries: Sequence[SpoolEntry], large_bytes: int = LARGE_BYTES) -> None:
+    """Send one message for the small entries together, and one for each large entry.
+
+    Raises
+    ------
+    UnavailableError
+        The broker did not take all of them.
+    """
+    small = [entry.name for entry in entries if entry.length < large_bytes]
+    if small:
+        queue.enqueue(INGEST_TASK, [small], ingest_queue(spool_id))
+    for entry in entries:
+        if entry.length >= large_bytes:
+            queue.enqueue(INGEST_LARGE_TASK, [[entry.name]], ingest_queue(spool_id, large=True))
 
 
 class Hints:
@@ -37,7 +56,7 @@ class Hints:
         *,
         batch: int = 64,
         seconds: float = 0.2,
-        large_bytes: int = 64 << 20,
+        large_bytes: int = LARGE_BYTES,
         on_drop: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._queue = queue
@@ -73,18 +92,10 @@ class Hints:
                     self._more.wait(self._seconds)
                 batch = self._entries[: self._batch]
                 del self._entries[: self._batch]
-            self._send([entry.name for entry in batch if entry.length < self._large], large=False)
-            for entry in batch:
-                if entry.length >= self._large:
-                    self._send([entry.name], large=True)
-
-    def _send(self, names: list[str], *, large: bool) -> None:
-        if not names:
-            return
-        try:
-            self._queue.enqueue(INGEST_TASK, [names], ingest_queue(self._spool_id, large=large))
-        except ArchiveError:
-            self._on_drop(len(names))
+            try:
+                enqueue_entries(self._queue, self._spool_id, batch, self._large)
+            except ArchiveError:
+                self._on_drop(len(batch))
 
     def close(self) -> None:
         """Send what waits, then end the thread."""

@@ -13,12 +13,13 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, cast, get_args
 
 from vna.domain.errors import OutOfResourcesError
 from vna.domain.origin import Origin, Protocol, now_us
@@ -26,16 +27,28 @@ from vna.domain.origin import Origin, Protocol, now_us
 _SUFFIX = ".dcm"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
+# Names also come from the queue: nothing that is not of this shape ever becomes part of a path.
+_NAME = re.compile(r"([0-9a-f]{14})\.([0-9a-f]{12})\.([0-9a-f]{1,16})\.([A-Za-z0-9_-]{1,200})\.dcm", re.ASCII)
+_PROTOCOLS = frozenset(get_args(Protocol))
+
 
 def _encode_origin(origin: Origin) -> str:
-    # 16 and 16 characters of AE titles and 45 of an address make 110 of base64; users' names are cut to fit.
-    text = "\0".join((origin.protocol, origin.calling[:40], origin.called[:16], origin.address[:45]))
-    return base64.urlsafe_b64encode(text.encode("utf-8", "replace")).decode().rstrip("=")
+    # 40, 16 and 45 bytes of names and an address make at most 150 of base64: a file name has room for 255.
+    parts = (origin.protocol, origin.calling, origin.called, origin.address)
+    raw = b"\0".join(
+        part.replace("\0", "").encode("utf-8", "replace")[:most]
+        for part, most in zip(parts, (8, 40, 16, 45), strict=True)
+    )
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _decode_origin(text: str) -> Origin:
-    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "replace")
-    protocol, calling, called, address = raw.split("\0")
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    # A name that was cut within a character loses that character.
+    protocol, calling, called, address = (part.decode("utf-8", "ignore") for part in raw.split(b"\0"))
+    if protocol not in _PROTOCOLS:
+        message = f"no protocol of the archive: {protocol!r}"
+        raise ValueError(message)
     return Origin(cast("Protocol", protocol), calling, called, address)
 
 
@@ -63,8 +76,17 @@ class SpoolEntry:
     @classmethod
     def parse(cls, name: str) -> SpoolEntry:
         """Read an entry back from its name; raises ``ValueError`` for a name that is none."""
-        received, _nonce, length, origin = name.removesuffix(_SUFFIX).split(".")
+        found = _NAME.fullmatch(name)
+        if found is None:
+            message = f"not the name of a spool entry: {name[:300]!r}"
+            raise ValueError(message)
+        received, _nonce, length, origin = found.groups()
         return cls(name, int(received, 16), int(length, 16), _decode_origin(origin))
+
+    @property
+    def nonce(self) -> str:
+        """Twelve random hex digits of the name: what a person types to mean this entry."""
+        return self.name[15:27]
 
 
 class SpoolFile:
@@ -159,7 +181,7 @@ class Spool:
         self._min_free = min_free_bytes
         self._checked = 0
         for folder in (self.partial, self.incoming):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_durable_folder(folder)
         self._folder_fd = os.open(self.incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._round = threading.Condition()
         self._running = False
@@ -217,7 +239,27 @@ class Spool:
 
     def close(self) -> None:
         """Close the folder."""
-        os.close(self._folder_fd)
+        if self._folder_fd >= 0:
+            os.close(self._folder_fd)
+            self._folder_fd = -1
+
+
+def sync_path(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_durable_folder(folder: Path) -> None:
+    """Make a folder with its parents, each one's name durable: an entry is no safer than its folder."""
+    if folder.is_dir():
+        return
+    make_durable_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_path(folder.parent)
 
 
 def _out_of(error: OSError) -> OutOfResourcesError:

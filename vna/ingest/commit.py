@@ -1,0 +1,359 @@
+"""Committing: from spool entries to stored and searchable instances.
+
+The steps of a batch, and what a crash after each leaves:
+
+1. Each entry is hashed and read into its metadata. Nothing has changed yet.
+2. All bytes and all metadata documents are put in one batch, bytes first. A
+   crash within leaves some of them. Each key follows from the content, so the
+   entry, which is still in the spool, is put again to the same keys. Neither
+   half alone ever counts as an instance: a reindex takes a metadata document
+   only with its bytes, and makes a missing one from the bytes (see
+   ``vna.lifecycle.reindex``).
+3. The index is given all instances in one batch, from the metadata *in the
+   store*: where the store had a document already, that one is read, so the
+   index is what a reindex would make it.
+4. Conflicts are written down as facts.
+5. The spool files are removed. Their folder is not made durable: an entry that
+   a power cut brings back is committed again, and is a duplicate.
+
+Errors of the services end the batch and are raised; whoever called tries again
+later. Errors of an entry never touch the others of its batch.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from vna.domain.errors import ArchiveError, ConfigurationError, IntegrityError, InvalidInputError, OutOfResourcesError
+from vna.domain.identity import metadata_key
+from vna.domain.origin import Origin
+from vna.domain.records import IndexedInstance
+from vna.ingest import document
+from vna.ingest.conflict import note_conflicts
+from vna.ingest.journal import Journal
+from vna.ingest.quarantine import TORN, Quarantine
+from vna.ingest.spool import Spool, SpoolEntry
+from vna.ports.index import Index, Outcome
+from vna.ports.objects import ObjectStore, Put
+
+log = structlog.get_logger(__name__)
+
+_DICOM = "application/dicom"
+_JSON = "application/dicom+json"
+_BUFFER = 1 << 20
+# Errors of the machine, not of the file that was read.
+_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
+
+
+class Built(Protocol):
+    """What :data:`Build` returns: an instance for the index, and its metadata document."""
+
+    @property
+    def instance(self) -> IndexedInstance:
+        """The instance."""
+
+    @property
+    def metadata(self) -> bytes:
+        """The metadata document to be stored beside the bytes."""
+
+
+Build = Callable[[Path, str, int, int, Origin], Built]
+Rebuild = Callable[[bytes], IndexedInstance]
+
+
+@dataclass(slots=True)
+class CommitReport:
+    """What became of the entries of one call.
+
+    Attributes
+    ----------
+    stored, duplicates, conflicts
+        Instances by what the index found; a conflict is stored as well.
+    quarantined
+        Names of entries that were put in quarantine.
+    failed
+        Names of entries that failed for an unexpected reason and will be tried again, alone.
+    gone
+        How many names had no entry any more: somebody else has done them.
+    bytes
+        Bytes of the instances that were committed.
+    """
+
+    stored: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    quarantined: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    gone: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    entry: SpoolEntry
+    path: Path
+    instance: IndexedInstance
+    metadata: bytes
+
+
+class Committer:
+    """Commits spool entries. Safe to call from several threads, one at a time works.
+
+    Parameters
+    ----------
+    spool, journal, quarantine
+        The spool, and its journal and quarantine.
+    objects, index
+        Where instances go.
+    max_attempts
+        Failed attempts after which an entry goes to quarantine.
+    build, rebuild
+        How a file becomes a document, and a stored document an instance.
+    interrupts
+        What the caller's own machinery raises into a call that takes too long.
+        While an entry is read that is the entry's fault; while a batch is stored it is nobody's.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        objects: ObjectStore,
+        index: Index,
+        journal: Journal,
+        quarantine: Quarantine,
+        *,
+        max_attempts: int = 3,
+        build: Build = document.build,
+        rebuild: Rebuild = document.rebuild,
+        interrupts: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self._spool = spool
+        self._objects = objects
+        self._index = index
+        self._journal = journal
+        self._quarantine = quarantine
+        self._max_attempts = max_attempts
+        self._build = build
+        self._rebuild = rebuild
+        self._interrupts = interrupts
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._failing = False
+        self._one = threading.Lock()
+
+    def commit(self, names: Sequence[str]) -> CommitReport:
+        """Commit entries by name. Idempotent; entries that failed before are taken one by one, last.
+
+        Raises
+        ------
+        UnavailableError, OutOfResourcesError
+            The object store or the index did not do its part. The entries that
+            are not done are still in the spool.
+        """
+        report = CommitReport()
+        entries = self._parse(names, report)
+        suspects = self._journal.suspects()
+        together = [entry for entry in entries if entry.name not in suspects]
+        with self._one:
+            if self._failing:
+                # Reading a batch that cannot be stored costs more than asking first.
+                self._objects.check()
+                self._index.check()
+                self._failing = False
+            try:
+                self._batch(together, report)
+                for entry in entries:
+                    if entry.name in suspects:
+                        self._alone(entry, report)
+            except ArchiveError as error:
+                self._failing = error.retry
+                raise
+        return report
+
+    def close(self) -> None:
+        """Give back the journal's note."""
+        self._journal.close()
+
+    def _parse(self, names: Sequence[str], report: CommitReport) -> list[SpoolEntry]:
+        entries = []
+        for name in dict.fromkeys(names):
+            try:
+                entry = SpoolEntry.parse(name)
+            except ValueError:
+                log.warning("a message named what is no spool entry", name=name[:300])
+                continue
+            if self._spool.file(entry).exists():
+                entries.append(entry)
+            else:
+                report.gone += 1
+        return entries
+
+    def _alone(self, entry: SpoolEntry, report: CommitReport) -> None:
+        known = self._journal.get(entry.name)
+        if known is not None and known.count >= self._max_attempts:
+            # It may be what kills the process that reads it, so nobody reads it once more.
+            self._give_up(entry, report, known.error, "AttemptsExhausted", known.count)
+        else:
+            self._batch([entry], report)
+            if not self._spool.file(entry).exists():
+                self._journal.forget(entry.name)
+
+    def _batch(self, entries: Sequence[SpoolEntry], report: CommitReport) -> None:
+        if not entries:
+            return
+        self._journal.begin([entry.name for entry in entries])
+        ready: list[_Ready] = []
+        refused: Exception | None = None
+        try:
+            for position, entry in enumerate(entries):
+                self._journal.parsing(position)
+                made = self._prepare(entry, report)
+                if made is not None:
+                    ready.append(made)
+            self._journal.storing()
+            try:
+                self._store(ready, report)
+            except Exception as error:
+                if isinstance(error, (ConfigurationError, *self._interrupts)) or getattr(error, "retry", False):
+                    raise
+                refused = error
+        finally:
+            self._journal.end()
+        if refused is not None:
+            self._isolate([item.entry for item in ready], report, refused)
+
+    def _isolate(self, entries: Sequence[SpoolEntry], report: CommitReport, error: Exception) -> None:
+        """Find which entry it is that a store or an index refuses for good, by taking each alone."""
+        if len(entries) == 1:
+            self._failed(entries[0], report, error)
+            return
+        log.warning("a batch was refused; its entries are taken alone", entries=len(entries), exc_info=error)
+        for entry in entries:
+            self._journal.suspect(entry.name)
+        for entry in entries:
+            self._alone(entry, report)
+
+    # Step 1.
+
+    def _prepare(self, entry: SpoolEntry, report: CommitReport) -> _Ready | None:
+        path = self._spool.file(entry)
+        try:
+            digest, size = self._digest(path)
+            if size != entry.length:
+                self._give_up(entry, report, _torn(entry, size), TORN, 0)
+                return None
+            built = self._build(path, digest, size, entry.received_us, entry.origin)
+        except FileNotFoundError:
+            report.gone += 1
+        except InvalidInputError as error:
+            self._give_up(entry, report, str(error), type(error).__name__, 1)
+        except ArchiveError as error:
+            if error.retry:
+                raise
+            self._failed(entry, report, error)
+        except OSError as error:
+            if error.errno in _MACHINE:
+                raise OutOfResourcesError(f"reading {path.name}: {error}") from error
+            self._failed(entry, report, error)
+        except Exception as error:  # noqa: BLE001 - whatever an object does to its reader is that object's affair
+            self._failed(entry, report, error)
+        else:
+            return _Ready(entry, path, built.instance, built.metadata)
+        return None
+
+    def _digest(self, path: Path) -> tuple[str, int]:
+        sha = hashlib.sha256()
+        size = 0
+        with path.open("rb", buffering=0) as file:
+            # Not a mapping: its pages would count as memory of this process, and a torn file would kill it.
+            while count := file.readinto(self._buffer):
+                sha.update(self._buffer[:count])
+                size += count
+        return sha.hexdigest(), size
+
+    def _failed(self, entry: SpoolEntry, report: CommitReport, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        known = self._journal.add(entry.name, text)
+        log.warning("an entry failed", entry=entry.name, attempt=known.count, error=text, exc_info=error)
+        if known.count >= self._max_attempts:
+            self._give_up(entry, report, text, type(error).__name__, known.count)
+        else:
+            report.failed.append(entry.name)
+
+    def _give_up(self, entry: SpoolEntry, report: CommitReport, reason: str, error: str, attempts: int) -> None:
+        try:
+            item = self._quarantine.put(entry, reason, error, attempts)
+        except FileNotFoundError:
+            report.gone += 1
+            return
+        report.quarantined.append(entry.name)
+        log.warning("quarantined", id=item.id, entry=entry.name, error=error, reason=reason, attempts=attempts)
+
+    # Steps 2 to 5.
+
+    def _store(self, ready: Sequence[_Ready], report: CommitReport) -> None:
+        unique = self._put(_unique(ready))
+        instances = [item.instance for item in unique]
+        outcomes = self._index.upsert(instances) if instances else []
+        report.conflicts += note_conflicts(self._objects, self._index, instances, outcomes)
+        keys = {instance.key for instance in instances}
+        done = [item for item in ready if item.instance.key in keys]
+        for item in done:
+            item.path.unlink(missing_ok=True)
+        stored = sum(found.outcome is not Outcome.DUPLICATE for found in outcomes)
+        report.stored += stored
+        report.duplicates += len(done) - stored
+        report.gone += len(ready) - len(done)
+        report.bytes += sum(instance.size for instance in instances)
+
+    def _put(self, ready: list[_Ready]) -> list[_Ready]:
+        while ready:
+            puts = [Put(item.instance.key, item.path, _DICOM) for item in ready]
+            puts += [Put(metadata_key(item.instance.key), item.metadata, _JSON) for item in ready]
+            try:
+                stored = self._objects.put_batch(puts)
+            except (ArchiveError, FileNotFoundError):
+                # Another worker may have committed some of them since, and removed their files.
+                left = [item for item in ready if item.path.exists()]
+                if len(left) == len(ready):
+                    raise
+                ready = left
+            else:
+                return self._as_stored(ready, stored[len(ready) :])
+        return ready
+
+    def _as_stored(self, ready: list[_Ready], new: Sequence[bool]) -> list[_Ready]:
+        """Take the metadata that the store had already in place of one's own."""
+        old = {metadata_key(item.instance.key): place for place, item in enumerate(ready) if not new[place]}
+        if not old:
+            return ready
+        taken = list(ready)
+        for key, data in self._objects.get_many(list(old)):
+            place = old[key]
+            try:
+                if data is not None:
+                    taken[place] = replace(taken[place], instance=self._rebuild(data))
+            except (InvalidInputError, IntegrityError) as error:
+                log.warning("stored metadata cannot be read", key=key, error=str(error))
+        return taken
+
+
+def _unique(ready: Sequence[_Ready]) -> list[_Ready]:
+    """Of several entries with the same content, keep the one received first."""
+    first: dict[str, _Ready] = {}
+    for item in ready:
+        known = first.setdefault(item.instance.key, item)
+        if item.entry.received_us < known.entry.received_us:
+            first[item.instance.key] = item
+    return list(first.values())
+
+
+def _torn(entry: SpoolEntry, size: int) -> str:
+    return f"torn: {size} bytes of {entry.length}; such a file was never acknowledged"

@@ -1,0 +1,248 @@
+"""The journal: which entries a worker had in hand when it died, and how often each one failed.
+
+It costs nothing on the way of success but one small write an entry. Each worker
+process holds a *note*, a file under a lock (flock(2)) that the kernel lifts
+when the process dies, however it dies. The note names the batch in work and, by
+a number of a few digits that is overwritten in place, the entry that is being
+parsed. A note that nobody locks and that is not idle is a death; whoever finds
+it (:meth:`Journal.recover`) books it:
+
+- while parsing, on the entry it was on: one attempt;
+- while storing, which concerns the whole batch, on nobody, but every entry of
+  the batch becomes a *suspect*; for a batch of one, on that one.
+
+Suspects, which are all entries with a record in ``attempts``, are committed
+alone, so a second death has one cause. Nothing here is made durable by fsync: a
+power cut is no fault of an entry, and forgetting attempts only means another try.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vna.domain.origin import iso_utc, now_us
+from vna.ingest.spool import Spool
+
+# State (Idle, Parsing, Storing), number of the entry under work, bytes of names that follow.
+_HEADER = "{} {:06d} {:010d}\n"
+_HEADER_LENGTH = len(_HEADER.format("I", 0, 0))
+_IDLE = _HEADER.format("I", 0, 0).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What is known of an entry that failed, or that was in a batch whose worker died.
+
+    Attributes
+    ----------
+    name
+        The entry.
+    count
+        How many attempts failed by its own fault.
+    error
+        What the last one failed of, for a person; empty for a mere suspect.
+    when
+        Time of it, ISO 8601 in UTC.
+    """
+
+    name: str
+    count: int = 0
+    error: str = ""
+    when: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker that died at work: the entries that it had in hand and are still in the spool."""
+
+    names: tuple[str, ...]
+    blamed: str | None
+
+
+class Journal:
+    """The journal of one spool, as one worker process writes it. Use one object a thread.
+
+    Parameters
+    ----------
+    spool
+        The spool; the journal keeps its folders ``inflight`` and ``attempts`` there.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.inflight = spool.path / "inflight"
+        self.attempts = spool.path / "attempts"
+        for folder in (self.inflight, self.attempts):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._fd = -1
+        self._note = self.inflight
+        self._length = 0
+
+    # The note of this process.
+
+    def begin(self, names: Sequence[str]) -> None:
+        """Note the batch that is taken up, before anything is done with it."""
+        if self._fd < 0:
+            self._open()
+        body = "\n".join(names).encode()
+        # The old header says idle until the names are there: a note is never half a batch.
+        os.pwrite(self._fd, body, _HEADER_LENGTH)
+        self._length = len(body)
+        self._head("P", 0)
+
+    def parsing(self, position: int) -> None:
+        """Note that the entry at this place of the batch is read next."""
+        self._head("P", position)
+
+    def storing(self) -> None:
+        """Note that reading is over, and the batch is stored."""
+        self._head("S", 0)
+
+    def end(self) -> None:
+        """Note that nothing is in work."""
+        os.pwrite(self._fd, _IDLE, 0)
+
+    def _head(self, state: str, position: int) -> None:
+        os.pwrite(self._fd, _HEADER.format(state, position, self._length).encode(), 0)
+
+    def _open(self) -> None:
+        name = f"{os.getpid()}-{os.urandom(4).hex()}"
+        # Locked before it has its name: nobody may take it for a dead one's.
+        hidden = self.inflight / f".{name}"
+        self._fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._note = self.inflight / name
+        os.pwrite(self._fd, _IDLE, 0)
+        os.rename(hidden, self._note)
+
+    def close(self) -> None:
+        """Give the note back."""
+        if self._fd >= 0:
+            self._note.unlink(missing_ok=True)
+            os.close(self._fd)
+            self._fd = -1
+
+    # The notes of all.
+
+    def recover(self) -> list[Death]:
+        """Book the deaths there were since the last call of anybody, and clear their notes away."""
+        deaths = []
+        for path in self._notes():
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(fd).st_nlink == 0:  # another one was here first
+                    continue
+                death = self._book(_read(fd))
+                path.unlink()
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(fd)
+            if death is not None:
+                deaths.append(death)
+        return deaths
+
+    def in_hand(self) -> set[str]:
+        """Return the entries that living workers are at."""
+        names: set[str] = set()
+        for path in self._notes():
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                names.update(_read(fd)[2])
+            finally:
+                os.close(fd)
+        return names
+
+    def _notes(self) -> Iterator[Path]:
+        with os.scandir(self.inflight) as found:
+            yield from (Path(item.path) for item in found if not item.name.startswith("."))
+
+    def _book(self, note: tuple[str, int, list[str]]) -> Death | None:
+        state, position, names = note
+        left = tuple(name for name in names if self._spool.file(name).exists())
+        if not left:
+            return None
+        blamed = None
+        if state == "P" and position < len(names) and names[position] in left:
+            blamed = names[position]
+            self.add(blamed, "the worker died while reading it")
+        elif state == "S" and len(left) == 1:
+            blamed = left[0]
+            self.add(blamed, "the worker died while storing it")
+        elif state == "S":
+            for name in left:
+                self.suspect(name)
+        return Death(left, blamed)
+
+    # The attempts.
+
+    def suspects(self) -> set[str]:
+        """Return the entries that must be committed alone."""
+        with os.scandir(self.attempts) as found:
+            return {item.name.removesuffix(".json") for item in found if item.name.endswith(".json")}
+
+    def get(self, name: str) -> Attempts | None:
+        """Return the record of an entry, ``None`` if it has none."""
+        try:
+            return Attempts(**json.loads(self._record(name).read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):  # cut by a power failure
+            return Attempts(name)
+
+    def add(self, name: str, error: str) -> Attempts:
+        """Count a failed attempt of an entry, and return its record."""
+        before = self.get(name) or Attempts(name)
+        return self._write(Attempts(name, before.count + 1, error[:2000], iso_utc(now_us())))
+
+    def suspect(self, name: str) -> None:
+        """Have an entry committed alone, without counting an attempt."""
+        if self.get(name) is None:
+            self._write(Attempts(name))
+
+    def forget(self, name: str) -> None:
+        """Drop the record of an entry that has left the spool."""
+        with suppress(FileNotFoundError):
+            self._record(name).unlink()
+
+    def prune(self) -> int:
+        """Drop records of entries that are not in the spool any more; return how many."""
+        gone = [name for name in self.suspects() if not self._spool.file(name).exists()]
+        for name in gone:
+            self.forget(name)
+        return len(gone)
+
+    def _record(self, name: str) -> Path:
+        return self.attempts / f"{name}.json"
+
+    def _write(self, attempts: Attempts) -> Attempts:
+        target = self._record(attempts.name)
+        draft = self.attempts / f".{os.getpid()}-{os.urandom(4).hex()}"
+        draft.write_text(json.dumps(asdict(attempts), ensure_ascii=False), encoding="utf-8")
+        os.replace(draft, target)
+        return attempts
+
+
+def _read(fd: int) -> tuple[str, int, list[str]]:
+    head = os.pread(fd, _HEADER_LENGTH, 0).decode("ascii", "replace")
+    try:
+        state, position, length = head.split()
+        if state == "I":
+            return "I", 0, []
+        body = os.pread(fd, int(length), _HEADER_LENGTH).decode()
+        return state, int(position), body.split("\n")
+    except ValueError:  # not yet written, or cut by a power failure
+        return "I", 0, []

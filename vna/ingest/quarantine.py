@@ -1,0 +1,247 @@
+"""Quarantine: entries that cannot be committed, kept with the reason until a person decides.
+
+The bytes lie in ``quarantine/`` of the spool, hard-linked from the entry, with
+the reason beside them. An acknowledged instance must outlive this host, so its
+bytes and its reason are put into the object store as well, below
+``quarantine/``, before the entry is dropped; there they are a backup that only
+this class touches. A torn file (shorter than its name says) was never
+acknowledged and stays local.
+
+An entry is known by twelve hex digits of its name, or as many of them as make
+it unique.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vna.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from vna.domain.identity import FACT_PREFIX
+from vna.domain.origin import iso_utc, now_us
+from vna.ingest.filemeta import peek
+from vna.ingest.journal import Journal
+from vna.ingest.spool import Spool, SpoolEntry, make_durable_folder, sync_path
+from vna.ports.objects import ObjectStore, Put
+
+QUARANTINE_PREFIX = "quarantine/"
+TORN = "TornFile"
+_REASON = ".reason.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """One entry in quarantine.
+
+    Attributes
+    ----------
+    id
+        What a person types to mean it.
+    name
+        Name of the spool entry.
+    reason, error
+        Why it is here, a sentence; and the type of the error.
+    when, received
+        Since when it is here, and when it had arrived; ISO 8601 in UTC.
+    attempts
+        How often it was tried.
+    size
+        Length in bytes.
+    origin
+        Who sent it: protocol, calling, called, address.
+    meta
+        SOP class, SOP instance and transfer syntax of its File Meta Information, if readable.
+    """
+
+    id: str
+    name: str
+    reason: str
+    error: str
+    when: str
+    received: str
+    attempts: int
+    size: int
+    origin: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+class Quarantine:
+    """The quarantine of one spool.
+
+    Parameters
+    ----------
+    spool
+        The spool.
+    journal
+        Its journal: attempts are forgotten when an entry leaves.
+    objects
+        Where copies are kept.
+    """
+
+    def __init__(self, spool: Spool, journal: Journal, objects: ObjectStore) -> None:
+        self._spool = spool
+        self._journal = journal
+        self._objects = objects
+        self.path = spool.path / "quarantine"
+        make_durable_folder(self.path)
+
+    def put(self, entry: SpoolEntry, reason: str, error: str, attempts: int = 0) -> Quarantined:
+        """Move an entry here. Idempotent; a crash at any point leaves the entry here or in the spool.
+
+        Raises
+        ------
+        UnavailableError, OutOfResourcesError
+            The object store did not take the copy; the entry is where it was.
+        FileNotFoundError
+            The entry has left the spool meanwhile.
+        """
+        source = self._spool.file(entry)
+        item = Quarantined(
+            id=entry.nonce,
+            name=entry.name,
+            reason=reason,
+            error=error,
+            when=iso_utc(now_us()),
+            received=iso_utc(entry.received_us),
+            attempts=attempts,
+            size=source.stat().st_size,
+            origin=asdict(entry.origin),
+            meta=peek(source),
+        )
+        document = _encode(asdict(item))
+        if error != TORN:
+            self._objects.put_batch([Put(_key(entry.name), source, "application/dicom")])
+            self._objects.replace(_key_of_reason(entry.name), document)
+        self._write(entry.name, document)
+        with suppress(FileExistsError):
+            os.link(source, self.path / entry.name)
+        sync_path(self.path)
+        source.unlink(missing_ok=True)
+        self._journal.forget(entry.name)
+        return item
+
+    def _write(self, name: str, document: bytes) -> None:
+        draft = self.path / f".{os.getpid()}-{os.urandom(4).hex()}"
+        with draft.open("wb") as file:
+            file.write(document)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, self.path / (name + _REASON))
+
+    def list(self) -> Iterator[Quarantined]:
+        """Yield what is here, longest here by time of arrival first."""
+        for name in sorted(self._names()):
+            with suppress(FileNotFoundError):  # dropped or retried meanwhile
+                yield self._read(name)
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return sum(1 for _ in self._names())
+
+    def _names(self) -> Iterator[str]:
+        with os.scandir(self.path) as found:
+            for item in found:
+                if item.name.endswith(".dcm") and not item.name.startswith("."):
+                    yield item.name
+
+    def _read(self, name: str) -> Quarantined:
+        size = (self.path / name).stat().st_size
+        try:
+            return Quarantined(**json.loads((self.path / (name + _REASON)).read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
+            entry = SpoolEntry.parse(name)
+            return Quarantined(
+                id=entry.nonce,
+                name=name,
+                reason="the note of the reason is missing or unreadable",
+                error="",
+                when="",
+                received=iso_utc(entry.received_us),
+                attempts=0,
+                size=size,
+                origin=asdict(entry.origin),
+                meta=peek(self.path / name),
+            )
+
+    def show(self, prefix: str) -> Quarantined:
+        """Return the one entry whose id starts so.
+
+        Raises
+        ------
+        NotFoundError
+            None does.
+        InvalidInputError
+            Several do; the message lists them.
+        """
+        wanted = prefix.strip().lower()
+        names = [name for name in self._names() if wanted and name[15:27].startswith(wanted)]
+        if not names:
+            raise NotFoundError(f"nothing in quarantine has an id that starts with {prefix!r}")
+        if len(names) > 1:
+            ids = ", ".join(sorted(name[15:27] for name in names)[:10])
+            raise InvalidInputError(f"{len(names)} ids in quarantine start with {prefix!r}: {ids}")
+        return self._read(names[0])
+
+    def file(self, item: Quarantined) -> Path:
+        """Return the path of an entry's bytes."""
+        return self.path / item.name
+
+    def retry(self, prefix: str) -> SpoolEntry:
+        """Give an entry back to the spool with its attempts reset, and return it.
+
+        It is a suspect still, so it is committed alone. The sweeper takes it
+        up; a caller may tell the queue at once.
+        """
+        item = self.show(prefix)
+        entry = SpoolEntry.parse(item.name)
+        self._journal.forget(item.name)
+        self._journal.suspect(item.name)
+        with suppress(FileExistsError):
+            os.link(self.path / item.name, self._spool.file(entry))
+        self._spool.sync_folder()
+        self._remove(item)
+        return entry
+
+    def drop(self, prefix: str, reason: str, by: str) -> Quarantined:
+        """Destroy an entry for good, and keep the fact: what it was, who dropped it, when and why."""
+        item = self.show(prefix)
+        with (self.path / item.name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        fact: dict[str, Any] = {
+            "kind": "quarantine-drop",
+            "by": by,
+            "when": iso_utc(now_us()),
+            "why": reason,
+            "digest": digest,
+            "entry": asdict(item),
+        }
+        self._objects.replace(f"{FACT_PREFIX}quarantine/{item.id}.json", _encode(fact))
+        self._remove(item)
+        return item
+
+    def _remove(self, item: Quarantined) -> None:
+        for key in (_key(item.name), _key_of_reason(item.name)):
+            with suppress(ConflictError):  # a store that retains everything keeps its copy, which does no harm
+                self._objects.delete(key)
+        # The bytes last: what is listed can be acted upon again after a crash.
+        (self.path / (item.name + _REASON)).unlink(missing_ok=True)
+        (self.path / item.name).unlink(missing_ok=True)
+        sync_path(self.path)
+
+
+def _key(name: str) -> str:
+    return QUARANTINE_PREFIX + name
+
+
+def _key_of_reason(name: str) -> str:
+    return QUARANTINE_PREFIX + name.removesuffix(".dcm") + ".json"
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode("utf-8", "surrogatepass")

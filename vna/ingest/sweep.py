@@ -1,0 +1,254 @@
+"""The sweeper: finds the spool entries that nobody finished, and tells the queue of them again.
+
+The queue is a hint. Messages are lost when a broker is flushed or restarted, or
+when a worker dies with one; what is in the spool is the truth. A sweep
+
+- books the deaths of workers (see ``vna.ingest.journal``) and sends what they had in hand,
+- sends entries past an age again, those that failed before one by one,
+- puts torn files in quarantine: shorter than their name says, so never acknowledged,
+- removes what gateways that died left half received.
+
+It sends no more than fills the queue to a depth, nothing while the store or the
+index is down, nothing that a living worker has in hand, and nothing that an
+earlier sweep sent not long ago, unless the queue is empty, so that those
+messages are gone. One sweep of a spool runs at a time. Memory is bounded by the
+entries that were sent, some tens of bytes each, not by the spool.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+
+from vna.domain.errors import ArchiveError
+from vna.domain.origin import iso_utc, now_us
+from vna.ingest.journal import Journal
+from vna.ingest.quarantine import TORN, Quarantine
+from vna.ingest.receive import LARGE_BYTES, enqueue_entries, ingest_queue
+from vna.ingest.spool import Spool, SpoolEntry
+from vna.ports.queue import Queue
+
+log = structlog.get_logger(__name__)
+
+# Messages in the queue beyond which nothing is added: with 64 entries each, some 13,000 entries.
+_DEEPEST = 200
+# How long an entry that was sent again is left alone while the queue is not empty.
+_PATIENCE_SECONDS = 300.0
+# Silence after which a file that is being received is nobody's; gateways close idle associations far earlier.
+_PARTIAL_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What a sweep saw and did.
+
+    Attributes
+    ----------
+    when
+        Time of the sweep, ISO 8601 in UTC.
+    entries, oldest_seconds
+        Entries in the spool, and the age of the oldest.
+    deaths
+        Workers that were found dead with entries in hand.
+    sent
+        Entries that the queue was told of again.
+    torn, partial
+        Torn files put in quarantine; half-received files removed.
+    waiting
+        Why nothing was sent, if something stood in the way.
+    """
+
+    when: str
+    entries: int = 0
+    oldest_seconds: float = 0.0
+    deaths: int = 0
+    sent: int = 0
+    torn: int = 0
+    partial: int = 0
+    waiting: str = ""
+
+
+class Sweeper:
+    """Sweeps one spool.
+
+    Parameters
+    ----------
+    spool, spool_id
+        The spool, and its name in the names of its queues.
+    queue
+        Where to send entries.
+    journal, quarantine
+        Those of the spool.
+    age_seconds
+        Age from which an entry is taken up.
+    batch
+        Most entries of one message.
+    ready
+        Raises an ``ArchiveError`` while it makes no sense to send anything.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        spool_id: str,
+        queue: Queue,
+        journal: Journal,
+        quarantine: Quarantine,
+        *,
+        age_seconds: float = 60,
+        batch: int = 64,
+        deepest: int = _DEEPEST,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._spool = spool
+        self._spool_id = spool_id
+        self._queue = queue
+        self._journal = journal
+        self._quarantine = quarantine
+        self._age = age_seconds
+        self._batch = batch
+        self._deepest = deepest
+        self._ready = ready
+
+    def recover(self) -> int:
+        """Book dead workers and send what they had in hand at once; return how many died."""
+        deaths = self._journal.recover()
+        for death in deaths:
+            log.warning("a worker died", entries=len(death.names), blamed=death.blamed)
+            with suppress(ArchiveError):  # the sweep finds them later
+                self._send([SpoolEntry.parse(name) for name in death.names], self._journal.suspects())
+        return len(deaths)
+
+    def sweep(self) -> SweepReport | None:
+        """Sweep once; ``None`` if another sweep is under way."""
+        with _locked(self._spool.path / "sweep.lock") as mine:
+            if not mine:
+                return None
+            report = SweepReport(iso_utc(now_us()))
+            report.deaths = self.recover()
+            report.partial = self._clean_partial()
+            self._journal.prune()
+            self._scan(report)
+            _replace(self._spool.path / "sweep.json", json.dumps(asdict(report)))
+            return report
+
+    def _room(self, report: SweepReport) -> tuple[int, bool]:
+        """Return how many messages may be sent, and whether the queue is empty."""
+        try:
+            depth = sum(self._queue.depth(ingest_queue(self._spool_id, large=large)) for large in (False, True))
+            self._ready()
+        except ArchiveError as error:
+            report.waiting = str(error)
+            return 0, False
+        if depth >= self._deepest:
+            report.waiting = f"{depth} messages in the queue"
+        return max(0, self._deepest - depth), depth == 0
+
+    def _scan(self, report: SweepReport) -> None:
+        room, empty = self._room(report)
+        now = time.time()
+        sent = self._load_sent(now)
+        recent = {} if empty else sent
+        in_hand = self._journal.in_hand()
+        suspects = self._journal.suspects()
+        kept: dict[str, float] = {}
+        batch: list[SpoolEntry] = []
+        for entry in self._spool.entries():
+            report.entries += 1
+            age = now - entry.received_us / 1e6
+            report.oldest_seconds = max(report.oldest_seconds, round(age, 1))
+            nonce = entry.nonce
+            if nonce in sent:
+                kept[nonce] = sent[nonce]
+            if age < self._age or nonce in recent or entry.name in in_hand or self._torn(entry, report) or room <= 0:
+                continue
+            alone = entry.name in suspects or entry.length >= LARGE_BYTES
+            if not alone:
+                batch.append(entry)
+            for group in ([entry],) if alone else (batch,) if len(batch) == self._batch else ():
+                room = self._send_group(group, kept, now, report, room)
+                if not alone:
+                    batch = []
+        if batch and room > 0:
+            self._send_group(batch, kept, now, report, room)
+        _replace(self._spool.path / "sweep.sent", "".join(f"{nonce} {when:.0f}\n" for nonce, when in kept.items()))
+
+    def _send_group(
+        self, group: Sequence[SpoolEntry], kept: dict[str, float], now: float, report: SweepReport, room: int
+    ) -> int:
+        try:
+            enqueue_entries(self._queue, self._spool_id, group)
+        except ArchiveError as error:
+            report.waiting = str(error)
+            return 0
+        kept.update((entry.nonce, now) for entry in group)
+        report.sent += len(group)
+        return room - 1
+
+    def _send(self, entries: Sequence[SpoolEntry], suspects: set[str]) -> None:
+        enqueue_entries(self._queue, self._spool_id, [entry for entry in entries if entry.name not in suspects])
+        for entry in entries:
+            if entry.name in suspects:
+                enqueue_entries(self._queue, self._spool_id, [entry])
+
+    def _torn(self, entry: SpoolEntry, report: SweepReport) -> bool:
+        """Say whether there is nothing to send: the file is torn, or gone."""
+        try:
+            size = self._spool.file(entry).stat().st_size
+            if size == entry.length:
+                return False
+            reason = f"torn: {size} bytes of {entry.length}; such a file was never acknowledged"
+            self._quarantine.put(entry, reason, TORN)
+        except FileNotFoundError:
+            return True
+        report.torn += 1
+        log.warning("torn file put in quarantine", entry=entry.name, bytes=size, wanted=entry.length)
+        return True
+
+    def _clean_partial(self) -> int:
+        before = time.time() - _PARTIAL_SECONDS
+        count = 0
+        with os.scandir(self._spool.partial) as found:
+            for item in found:
+                with suppress(FileNotFoundError):
+                    if item.is_file(follow_symlinks=False) and item.stat().st_mtime < before:
+                        os.unlink(item.path)
+                        count += 1
+        return count
+
+    def _load_sent(self, now: float) -> dict[str, float]:
+        sent = {}
+        with suppress(FileNotFoundError), (self._spool.path / "sweep.sent").open(encoding="ascii") as file:
+            for line in file:
+                nonce, _, when = line.partition(" ")
+                with suppress(ValueError):
+                    if 0 <= now - float(when) < _PATIENCE_SECONDS:
+                        sent[nonce] = float(when)
+        return sent
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(fd)
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)

@@ -1,0 +1,93 @@
+"""Logs and metrics.
+
+Logs go to standard error by structlog, for a person or as one JSON object a
+line; records of libraries that use the standard library's logging come out the
+same way. Metrics are Prometheus'; with ``PROMETHEUS_MULTIPROC_DIR`` set, those of
+all processes of a host that share the folder are added up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import generate_latest as _generate
+from structlog.types import Processor
+
+from vna.config import LogSettings
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+received_total = Counter("vna_received", "Instances made durable in the spool", ["protocol"])
+received_bytes = Counter("vna_received_bytes", "Bytes made durable in the spool", ["protocol"])
+refused_total = Counter("vna_refused", "Instances that were not accepted", ["protocol", "reason"])
+hints_dropped_total = Counter("vna_hints_dropped", "Entries the queue was not told of; the sweeper finds them")
+committed_total = Counter("vna_committed", "Spool entries by what became of them", ["outcome"])
+committed_bytes = Counter("vna_committed_bytes", "Bytes of committed instances")
+commit_seconds = Histogram("vna_commit_seconds", "Time of one batch, seconds", buckets=_SECONDS)
+sweep_sent_total = Counter("vna_sweep_sent", "Entries that the sweeper sent again")
+worker_deaths_total = Counter("vna_worker_deaths", "Workers found dead with entries in hand")
+spool_entries = Gauge("vna_spool_entries", "Entries in the spool at the last sweep", multiprocess_mode="mostrecent")
+spool_oldest_seconds = Gauge(
+    "vna_spool_oldest_seconds", "Age of the oldest entry at the last sweep", multiprocess_mode="mostrecent"
+)
+
+METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def exposition() -> bytes:
+    """Return all metrics in Prometheus' text format, to be served as ``METRICS_CONTENT_TYPE``."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return _generate(REGISTRY)
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return _generate(registry)
+
+
+def configure(settings: LogSettings) -> None:
+    """Set up logging of this process; calling it again replaces what was set up."""
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            *shared,
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+        )
+    )
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    for chatty in ("pynetdicom", "botocore", "boto3", "urllib3", "elastic_transport", "kombu", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+def _renderers(settings: LogSettings) -> list[Processor]:
+    if settings.format == "json":
+        return [
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]

@@ -1,0 +1,135 @@
+"""The Celery application. Nothing is read and nothing connects when this module is imported.
+
+``celery -A workers.app worker`` asks for ``app``, which is made then.
+
+Settings that look arbitrary and are not: a message is acknowledged late and may
+come twice, which every task survives; ``reject_on_worker_lost`` stays off,
+since it would hand a poison message round for ever (the journal and the sweeper
+take care of what a dead worker had in hand); time limits lie below the
+visibility timeout, so that no two copies of a message run at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+
+from vna import observability
+from vna.config import Settings
+from vna.config import settings as configured
+from vna.ingest.receive import INGEST_LARGE_TASK, INGEST_TASK, ingest_queue
+from vna.queue.celery_queue import broker_conf, direct_queue
+from workers.process import WorkerProcess
+from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SWEEP_TASK, queue_names
+from workers.tasks import ingest, lifecycle
+
+# A child that has grown past this is replaced after its task, in KiB.
+_MAX_MEMORY_KIB = 384 * 1024
+_HEARTBEAT_SECONDS = 15
+
+
+def make_app(settings: Settings, process: WorkerProcess | None = None) -> Celery:
+    """Return the Celery application of a configuration; a test may bring its own process."""
+    app = Celery("vna", fixups=[], set_as_current=True)
+    app.conf.update(broker_conf(settings.broker_url, settings.queue))
+    app.conf.update(_worker_conf(settings))
+    held = process or WorkerProcess(settings)
+    ingest.register(app, held)
+    lifecycle.register(app, held, settings)
+    app.conf.beat_schedule = _schedule(settings)
+
+    def set_up_logging(**_: Any) -> None:
+        observability.configure(settings.log)
+
+    def sweep_at_start(**_: Any) -> None:
+        app.send_task(SWEEP_TASK, queue=ingest_queue(settings.spool.id), retry=False)
+
+    signals.setup_logging.connect(set_up_logging, weak=False)
+    signals.worker_ready.connect(sweep_at_start, weak=False)
+    return app
+
+
+def _worker_conf(settings: Settings) -> dict[str, Any]:
+    visibility = settings.queue.visibility_seconds
+    return {
+        "task_queues": [direct_queue(name) for name in queue_names(settings)],
+        "task_default_queue": LIFECYCLE,
+        "task_create_missing_queues": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": False,
+        "task_soft_time_limit": visibility * 0.8,
+        "task_time_limit": visibility * 0.9,
+        "task_annotations": {
+            # A batch takes a second; with services at their time-outs, minutes. A parser that hangs is ended.
+            INGEST_TASK: {"soft_time_limit": min(600, visibility * 0.8), "time_limit": min(660, visibility * 0.9)},
+            INGEST_LARGE_TASK: {"soft_time_limit": visibility * 0.8, "time_limit": visibility * 0.9},
+        },
+        "worker_prefetch_multiplier": 1,
+        "worker_max_memory_per_child": _MAX_MEMORY_KIB,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_enable_remote_control": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.5, "interval_max": 1},
+    }
+
+
+def _schedule(settings: Settings) -> dict[str, Any]:
+    every = settings.spool.sweep_seconds
+    return {
+        "sweep": {
+            "task": SWEEP_TASK,
+            "schedule": timedelta(seconds=every),
+            # An old order to sweep is of no use: while no worker runs they must not pile up.
+            "options": {"queue": ingest_queue(settings.spool.id), "expires": max(2 * every, 30)},
+        },
+        "heartbeat": {
+            "task": HEARTBEAT_TASK,
+            "schedule": timedelta(seconds=_HEARTBEAT_SECONDS),
+            "options": {"queue": LIFECYCLE, "expires": 2 * _HEARTBEAT_SECONDS},
+        },
+    }
+
+
+def worker_command(
+    settings: Settings, name: str = "worker", *, concurrency: int = 1, queues: list[str] | None = None
+) -> list[str]:
+    """Return the command that starts a worker of these settings, which it reads from its environment."""
+    return [
+        *_celery("worker"),
+        *("--queues", ",".join(queues or queue_names(settings))),
+        *("--concurrency", str(concurrency)),
+        *("--hostname", f"{name}@{settings.host_id}"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        *("--loglevel", settings.log.level),
+    ]
+
+
+def beat_command(settings: Settings) -> list[str]:
+    """Return the command that starts the one beat of a spool."""
+    # No pid file: after a crash a foreign process may have the number, and beat would refuse to start.
+    return [
+        *_celery("beat"),
+        *("--schedule", str(Path(settings.run_path / "beat-schedule").resolve())),
+        "--pidfile=",
+        *("--loglevel", settings.log.level),
+    ]
+
+
+def _celery(command: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "--app", "workers.app", command]
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``app`` when Celery's command line asks for it."""
+    if name == "app":
+        app = make_app(configured())
+        globals()["app"] = app
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
