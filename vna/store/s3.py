@@ -84,8 +84,11 @@ class S3Store(ObjectStore):
     def _is_large(self, put: Put) -> bool:
         if isinstance(put.source, bytes):
             return False
-        with mapped_errors(f"put {put.key}"):
+        try:
             return put.source.stat().st_size >= self._settings.multipart_bytes
+        except OSError:
+            # Putting it says what is wrong.
+            return False
 
     def replace(self, key: str, data: bytes) -> None:
         """Put a document over an older one; in a versioned bucket the older one stays as a version until deleted."""

@@ -97,9 +97,15 @@ class S3Writer:
         with mapped_errors(f"put {put.key}"):
             if isinstance(put.source, bytes):
                 return self._put_body(put, put.source)
-            with put.source.open("rb") as file:
-                length = os.fstat(file.fileno()).st_size
-                return self._put_body(put, FileSlice(file.fileno(), 0, length))
+            try:
+                with put.source.open("rb") as file:
+                    length = os.fstat(file.fileno()).st_size
+                    return self._put_body(put, FileSlice(file.fileno(), 0, length))
+            except FileNotFoundError:
+                # A faster worker may have put the object and dropped the file.
+                if self.exists(put.key):
+                    return False
+                raise
 
     def _put_body(self, put: Put, body: bytes | FileSlice) -> bool:
         arguments = self._s3.new_object(put.content_type) | {"ChecksumCRC32": checksum(body)}
