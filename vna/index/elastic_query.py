@@ -1,0 +1,222 @@
+"""From the archive's criteria to Elasticsearch's query language."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from vna.domain.errors import InvalidQueryError
+from vna.domain.levels import visible_at
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Selector, Wildcard, Words
+from vna.index.elastic_documents import (
+    MODALITIES_IN_STUDY,
+    SEPARATOR,
+    SOP_CLASSES_IN_STUDY,
+    clean,
+    term,
+    term_prefix,
+)
+
+Clause = dict[str, Any]
+
+NOTHING: Clause = {"match_none": {}}
+EVERYTHING: Clause = {"match_all": {}}
+KIND_OF = {Level.PATIENT: "studies", Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
+
+# What the service takes in one terms query (index.max_terms_count).
+_MOST_TERMS = 65_536
+_MIDNIGHT = "000000.000000"
+_AFTER_SEPARATOR = chr(ord(SEPARATOR) + 1)
+_DERIVED = {MODALITIES_IN_STUDY: "modalities", SOP_CLASSES_IN_STUDY: "sop_classes"}
+_SPECIAL_IN_WILDCARD = re.compile(r"([\\*?])")
+_SPECIAL_IN_REGEX = re.compile(r"([^0-9A-Za-z_])")
+
+# The order of results (vna.ports.index). Every sort ends with an identity, so that it is total.
+SORT: dict[Level, list[Clause]] = {
+    Level.STUDY: [
+        {"study_date": {"order": "desc", "missing": "_last"}},
+        {"study_time": {"order": "desc", "missing": "_last"}},
+        {"study_id": {"order": "asc"}},
+    ],
+    Level.SERIES: [
+        {"study_id": {"order": "asc"}},
+        {"number": {"order": "asc", "missing": "_last"}},
+        {"series_id": {"order": "asc"}},
+    ],
+    Level.INSTANCE: [
+        {"study_id": {"order": "asc"}},
+        {"series_id": {"order": "asc"}},
+        {"number": {"order": "asc", "missing": "_last"}},
+        {"instance_id": {"order": "asc"}},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the values of a path stand: a field, and what each value begins with there."""
+
+    field: str
+    prefix: str
+    path: str
+
+    def text(self, value: str) -> str:
+        """Return a value as the field holds it."""
+        return term(self.path, value) if self.prefix else clean(value)
+
+    @property
+    def present(self) -> Clause:
+        """What finds the entities that have a value."""
+        if self.prefix:
+            return {"term": {"paths": self.prefix[:-1]}}
+        return {"exists": {"field": self.field}}
+
+
+def place_of(path: str, level: Level) -> Place | None:
+    """Return where a path's values are found at a level, ``None`` if nowhere."""
+    if level is Level.STUDY and path in _DERIVED:
+        return Place(_DERIVED[path], "", path)
+    if path and visible_at(path, level):
+        return Place("terms", term_prefix(path), path)
+    return None
+
+
+def clause(query: Query) -> Clause:
+    """Return what finds the matches of a query.
+
+    Raises
+    ------
+    InvalidQueryError
+        Naming the attribute, for a criterion that cannot be matched.
+    """
+    if query.offset < 0 or (query.limit is not None and query.limit < 0):
+        raise InvalidQueryError("limit and offset are not negative")
+    filters = [_criterion(criterion, query.level) for criterion in query.criteria]
+    return _all(filters, query.level)
+
+
+def selection(selector: Selector) -> Clause | None:
+    """Return what finds the instances of a selection, ``None`` for an empty one."""
+    filters: list[Clause] = []
+    if selector.patient_id is not None:
+        filters.append({"term": {"patient_id": clean(selector.patient_id)}})
+    for field, uids in (("study", selector.studies), ("series", selector.series), ("sop", selector.instances)):
+        if uids:
+            filters.append(_any_text(field, [clean(uid) for uid in uids]))
+    return _all(filters, Level.INSTANCE) if filters else None
+
+
+def facet(path: str, level: Level, top: int) -> Clause | None:
+    """Return an aggregation that counts the values of a path, ``None`` if there are none at the level."""
+    place = place_of(path, level)
+    if place is None:
+        return None
+    terms: Clause = {"field": place.field, "size": top, "shard_size": max(1000, top * 10)}
+    terms["order"] = [{"_count": "desc"}, {"_key": "asc"}]
+    if place.prefix:
+        terms["include"] = _SPECIAL_IN_REGEX.sub(r"\\\1", place.prefix) + ".*"
+    if level is Level.PATIENT:
+        terms["order"] = [{"patients": "desc"}, {"_key": "asc"}]
+        patients = {"cardinality": {"field": "patient", "precision_threshold": 40_000}}
+        return {"terms": terms, "aggs": {"patients": patients}}
+    return {"terms": terms}
+
+
+def _all(filters: list[Clause], level: Level) -> Clause:
+    if level is Level.INSTANCE:
+        return {"bool": {"filter": filters, "must_not": [{"term": {"removed": True}}]}}
+    return {"bool": {"filter": filters}} if filters else EVERYTHING
+
+
+def _any(clauses: list[Clause]) -> Clause:
+    if len(clauses) == 1:
+        return clauses[0]
+    return {"bool": {"should": clauses, "minimum_should_match": 1}} if clauses else NOTHING
+
+
+def _not(unwanted: Clause) -> Clause:
+    return {"bool": {"must_not": [unwanted]}}
+
+
+def _any_text(field: str, texts: list[str]) -> Clause:
+    return _any([{"terms": {field: texts[at : at + _MOST_TERMS]}} for at in range(0, len(texts), _MOST_TERMS)])
+
+
+def _criterion(criterion: Criterion, level: Level) -> Clause:
+    if isinstance(criterion, Words):
+        return {"bool": {"filter": [{"prefix": {"words": clean(word)}} for word in criterion.words]}}
+    if isinstance(criterion, DateTimeRange):
+        return _moments(criterion, level)
+    place = place_of(criterion.path, level)
+    if isinstance(criterion, AnyOf):
+        return _values(criterion, place)
+    if place is None:
+        return NOTHING
+    if isinstance(criterion, Wildcard):
+        return _wildcard(criterion, place)
+    return _range(place, criterion.low, criterion.high)
+
+
+def _values(criterion: AnyOf, place: Place | None) -> Clause:
+    empty = "" in criterion.values
+    if place is None:
+        return EVERYTHING if empty else NOTHING
+    texts = [place.text(value) for value in criterion.values if value]
+    clauses = [_any_text(place.field, texts)] if texts else []
+    if empty:
+        clauses.append(_not(place.present))
+    return _any(clauses)
+
+
+def _wildcard(criterion: Wildcard, place: Place) -> Clause:
+    pattern = re.sub(r"\*+", "*", clean(criterion.pattern))
+    if pattern == "*":
+        return place.present
+    begin = pattern.removesuffix("*")
+    if begin != pattern and "*" not in begin and "?" not in begin:
+        return {"prefix": {place.field: {"value": place.prefix + begin}}}
+    prefix = _SPECIAL_IN_WILDCARD.sub(r"\\\1", place.prefix)
+    text = prefix + pattern.replace("\\", "\\\\")
+    if len(text) > 1000:  # an automaton of that size is refused by the service, in worse words
+        raise InvalidQueryError(f"the wild card pattern for {criterion.path} is too long", attribute=criterion.path)
+    return {"wildcard": {place.field: {"value": text}}}
+
+
+def _range(place: Place, low: str | None, high: str | None) -> Clause:
+    if low is None and high is None:
+        return place.present
+    ends: Clause = {}
+    if low is not None:
+        ends["gte"] = place.text(low)
+    elif place.prefix:
+        ends["gte"] = place.prefix
+    if high is not None:
+        ends["lte"] = place.text(high)
+    elif place.prefix:
+        ends["lt"] = place.prefix[:-1] + _AFTER_SEPARATOR
+    return {"range": {place.field: ends}}
+
+
+def _moments(criterion: DateTimeRange, level: Level) -> Clause:
+    """Compare dates, and times where the date is that of an end."""
+    dates, times = place_of(criterion.date_path, level), place_of(criterion.time_path, level)
+    if dates is None:
+        return NOTHING
+    filters = [dates.present]
+    for end, is_low in ((criterion.low, True), (criterion.high, False)):
+        if end is None:
+            continue
+        day, time = end[:8], end[8:] or _MIDNIGHT
+        at_time: list[Clause] = []
+        if times is not None:
+            at_time.append(_range(times, time, None) if is_low else _range(times, None, time))
+        if not is_low or time <= _MIDNIGHT:  # a missing time counts as midnight
+            at_time.append(_not(times.present) if times is not None else EVERYTHING)
+        beyond = _range(dates, day + "\0", None) if is_low else _before(dates, day)
+        filters.append(_any([beyond, {"bool": {"filter": [{"term": {dates.field: dates.text(day)}}, _any(at_time)]}}]))
+    return {"bool": {"filter": filters}}
+
+
+def _before(place: Place, value: str) -> Clause:
+    return {"range": {place.field: {"gte": place.prefix, "lt": place.text(value)}}}
