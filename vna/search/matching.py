@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
 
 from pydicom.datadict import keyword_for_tag
 
 from vna.domain.errors import InvalidQueryError
 from vna.domain.query import AnyOf, Criterion, DateTimeRange, Range, Wildcard
+from vna.normalise import canonical
 from vna.normalise.fold import fold_name
 from vna.search import moments
 from vna.search.moments import Span
@@ -24,9 +24,9 @@ WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", 
 """VRs with wild card matching (PS3.4 C.2.2.2.4)."""
 
 _ONE_VALUE_VRS = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is a character there (PS3.5 6.2)
-_INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
-_DECIMAL_VRS = frozenset({"DS", "FD", "FL"})
-_READERS: dict[str, Callable[[str], Span]] = {"DA": moments.date, "TM": moments.time, "DT": moments.datetime_}
+_NUMBER_VRS = ("DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV")
+_READERS: dict[str, Callable[[str], Span]] = {"DA": moments.date, "TM": moments.time, "DT": moments.date_time}
+_BLANKS = " \0\t\r\n"
 _EMPTY = '""'  # PS3.4 C.2.2.2.7
 _UID = re.compile(r"[0-9A-Za-z._-]{1,64}")  # senders do put letters into UIDs, and ask for them
 _AGE = re.compile(r"\d{3}[DWMY]")
@@ -66,10 +66,10 @@ def criteria_for(path: str, vr: str, value: str) -> tuple[Criterion, ...]:
     InvalidQueryError
         The value is none that the VR allows in a query; names the attribute.
     """
-    text = value.strip(" \0\t\r\n")
+    text = value.strip(_BLANKS)
     if not text or not text.strip("*"):
         return ()
-    values = [text] if vr in _ONE_VALUE_VRS else [part.strip(" \0") for part in text.split("\\")]
+    values = [text] if vr in _ONE_VALUE_VRS else [part.strip(_BLANKS) for part in text.split("\\")]
     values = list(dict.fromkeys(part for part in values if part))
     if not values:
         return ()
@@ -164,8 +164,6 @@ def _texts(path: str, vr: str, values: list[str]) -> Criterion:
         return Wildcard(path, values[0])
     reader = _READ_ONE.get(vr)
     if reader is None:
-        reader = _integer if vr in _INTEGER_VRS else _decimal if vr in _DECIMAL_VRS else None
-    if reader is None:
         raise ValueError(f"there is no matching by VR {vr}")
     return AnyOf(path, tuple(dict.fromkeys(_or_empty(value, reader) for value in values)))
 
@@ -192,26 +190,6 @@ def _tag(text: str) -> str:
     return text.upper()
 
 
-def _number(text: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise ValueError("not a number") from None
-    if not number.is_finite() or abs(number.adjusted()) > 400:
-        raise ValueError("not a number that an attribute holds")
-    return number
-
-
-def _integer(text: str) -> str:
-    number = _number(text)
-    if number != number.to_integral_value():
-        raise ValueError("not an integer")
-    return str(int(number))
-
-
-def _decimal(text: str) -> str:
-    number = _number(text)
-    return "0" if not number else format(number.normalize(), "f")
-
-
-_READ_ONE: dict[str, Callable[[str], str]] = {"UI": _uid, "AS": _age, "AT": _tag}
+_READ_ONE: dict[str, Callable[[str], str]] = {"UI": _uid, "AS": _age, "AT": _tag} | dict.fromkeys(
+    _NUMBER_VRS, canonical.number
+)

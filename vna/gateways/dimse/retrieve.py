@@ -1,0 +1,389 @@
+"""C-MOVE and C-GET as SCP (PS3.4 C.4.2, C.4.3): sub-operations, counted and told."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from vna.config import DimseSettings
+from vna.dicom.dataset import EXPLICIT_LITTLE, IMPLICIT_LITTLE, decode_identifier, encode_answer
+from vna.domain.errors import ArchiveError, InvalidQueryError, UnavailableError, UnsupportedError
+from vna.domain.records import Location
+from vna.gateways.dimse.operation import Counts, Operation
+from vna.gateways.dimse.outgoing import choose, data_set, open_all
+from vna.gateways.dimse.statuses import (
+    CANCELLED,
+    NO_SUB_OPERATIONS,
+    PENDING,
+    SOME_FAILED,
+    SUCCESS,
+    UNKNOWN_DESTINATION,
+    Failure,
+    is_store_warning,
+    selection_failure,
+)
+from vna.peers import commands
+from vna.peers.channel import ChannelClosedError
+from vna.peers.dimse import MAX_CONTEXTS, Destination, Proposal, StoreAssociation
+from vna.ports.index import Index
+from vna.ports.objects import ObjectStore
+from vna.search.cfind import Root
+from vna.search.selection import select
+
+log = logging.getLogger(__name__)
+
+MOVE_ROOTS: Mapping[str, Root] = {
+    "1.2.840.10008.5.1.4.1.2.1.2": Root.PATIENT,
+    "1.2.840.10008.5.1.4.1.2.2.2": Root.STUDY,
+    "1.2.840.10008.5.1.4.1.2.3.2": Root.PATIENT_STUDY_ONLY,
+}
+GET_ROOTS: Mapping[str, Root] = {
+    "1.2.840.10008.5.1.4.1.2.1.3": Root.PATIENT,
+    "1.2.840.10008.5.1.4.1.2.2.3": Root.STUDY,
+    "1.2.840.10008.5.1.4.1.2.3.3": Root.PATIENT_STUDY_ONLY,
+}
+"""Information models by the SOP Class UIDs of their C-MOVE and C-GET."""
+
+_PENDING_SECONDS = 0.25
+_FAILED_LIST = "00080058"  # FailedSOPInstanceUIDList
+_LONGEST_LIST = 0xFFFE  # an explicit UI has 16 bits of length (PS3.5 7.1.2)
+_MOST_STRIKES = 2
+
+
+def accept_extended(proposed: bytes) -> bytes:
+    """Return the answer to extended negotiation of a retrieve class: relational retrieval, no conversion of frames."""
+    return (bytes([proposed[0] & 1]) if proposed else b"").ljust(len(proposed), b"\0")
+
+
+class Receiver(ABC):
+    """Where the sub-operations of one request go."""
+
+    dead: str = ""
+    """Why nothing more can be sent; empty while it can."""
+
+    @property
+    @abstractmethod
+    def accepted(self) -> Collection[tuple[str, str]]:
+        """SOP classes and transfer syntaxes that are accepted; raises ``UnavailableError``."""
+
+    @abstractmethod
+    def store(self, location: Location, syntax: str, data: BinaryIO, length: int) -> int:
+        """Send one instance, return the status of the answer; raises ``UnavailableError``."""
+
+
+class RetrieveService:
+    """Answers C-MOVE and C-GET requests.
+
+    Parameters
+    ----------
+    index, objects
+        Where instances are found, and their bytes.
+    settings
+        Own AE title, peers, time-outs.
+    """
+
+    def __init__(self, index: Index, objects: ObjectStore, settings: DimseSettings) -> None:
+        self._index = index
+        self._objects = objects
+        self._settings = settings
+
+    def move(self, operation: Operation) -> None:
+        """Answer a C-MOVE; raises ``ChannelClosedError`` when its association ends before the answer does."""
+        request = operation.request
+        peer = self._settings.peers.get(request.destination)
+        if peer is None or not peer.host:
+            log.info("C-MOVE of %s refused: unknown destination %r", request.calling, request.destination)
+            comment = f"{request.destination!r} is no destination of this archive"
+            operation.fail(Failure(UNKNOWN_DESTINATION, comment))
+            return
+        locations = self._select(operation, MOVE_ROOTS)
+        if locations is None:
+            return
+        sub_operations = SubOperations(operation, self._objects, len(locations))
+        destination = Destination(request.destination, peer, self._settings.tls)
+        for proposals, part in plan(locations):
+            receiver = _Remote(destination, self._settings, proposals, operation)
+            try:
+                sub_operations.run(receiver, part)
+            finally:
+                receiver.close()
+            if operation.cancelled():
+                break
+        sub_operations.finish()
+
+    def get(self, operation: Operation, contexts: Mapping[tuple[str, str], int]) -> None:
+        """Answer a C-GET.
+
+        Parameters
+        ----------
+        operation
+            The request.
+        contexts
+            Presentation contexts of which the requestor is the storage SCP, by
+            SOP class and transfer syntax.
+
+        Raises
+        ------
+        ChannelClosedError
+            The association ended before the answer did.
+        EOFError, ArchiveError
+            A data set ended within: the association must be aborted.
+        """
+        locations = self._select(operation, GET_ROOTS)
+        if locations is None:
+            return
+        sub_operations = SubOperations(operation, self._objects, len(locations))
+        sub_operations.run(_Requestor(operation, contexts), locations)
+        sub_operations.finish()
+
+    def _select(self, operation: Operation, roots: Mapping[str, Root]) -> list[Location] | None:
+        """Return the instances asked for; ``None`` when the request was refused."""
+        request = operation.request
+        try:
+            try:
+                identifier = decode_identifier(request.identifier, request.transfer_syntax)
+            except ValueError as error:
+                raise InvalidQueryError(f"the identifier cannot be read: {error}") from error
+            return list(self._index.locate(select(identifier, roots[request.sop_class])))
+        except InvalidQueryError as error:
+            log.info("retrieval of %s refused: %s", request.calling, error)
+            operation.fail(selection_failure(error))
+        except Exception as error:  # whatever goes wrong, the requestor gets an answer
+            log.exception("retrieval of %s failed", request.calling)
+            operation.fail(selection_failure(error))
+        return None
+
+
+class SubOperations:
+    """Sends instances one after the other, counts how it went, and tells the requestor.
+
+    Parameters
+    ----------
+    operation
+        The request.
+    objects
+        Where the bytes are.
+    total
+        Number of instances.
+    """
+
+    def __init__(self, operation: Operation, objects: ObjectStore, total: int) -> None:
+        self._operation = operation
+        self._objects = objects
+        self._total = total
+        self.counts = Counts(total)
+        self._failed: list[str] = []
+        self._told = 0.0
+        self._reason = ""
+
+    def run(self, receiver: Receiver, locations: Sequence[Location]) -> None:
+        """Send instances, until all are sent or the request is cancelled."""
+        done = 0
+        for location, source in open_all(self._objects, locations):
+            if self._operation.cancelled():
+                return
+            if receiver.dead:
+                break
+            done += 1
+            self._count(location, self._one(receiver, location, source))
+            self._tell()
+        for location in locations[done:]:
+            self._count(location, None)
+            self._reason = receiver.dead
+
+    def _one(self, receiver: Receiver, location: Location, source: BinaryIO | ArchiveError) -> int | None:
+        """Return the status of one C-STORE, ``None`` if there was none."""
+        try:
+            if isinstance(source, ArchiveError):
+                raise source
+            syntax = choose(location, receiver.accepted)
+            if syntax is None:
+                raise UnsupportedError("the receiver accepts no transfer syntax that it can be had in")
+            with data_set(source, location, syntax) as (data, length):
+                return receiver.store(location, syntax, data, length)
+        except BrokenMessageError:
+            raise
+        except ArchiveError as error:
+            self._reason = receiver.dead or str(error)
+            log.warning("%s not sent for %s: %s", location.uids.sop, self._operation.request.calling, self._reason)
+            return None
+
+    def _count(self, location: Location, status: int | None) -> None:
+        counts = self.counts
+        counts.remaining -= 1
+        if status == SUCCESS:
+            counts.completed += 1
+        elif status is not None and is_store_warning(status):
+            counts.warning += 1
+        else:
+            counts.failed += 1
+            self._failed.append(location.uids.sop)
+            if status is not None:
+                self._reason = f"the receiver answers {status:04X}"
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if self.counts.remaining and now - self._told >= _PENDING_SECONDS:
+            self._told = now
+            self._operation.respond(PENDING, counts=self.counts, remaining=True)
+
+    def finish(self) -> None:
+        """Send the last response, with the list of those that failed (PS3.4 C.4.2.1.4.2)."""
+        counts = self.counts
+        if counts.remaining:
+            self._operation.respond(CANCELLED, self._identifier(), counts=counts, remaining=True)
+        elif counts.failed and counts.failed == self._total:
+            failure = Failure(NO_SUB_OPERATIONS, self._reason)
+            self._operation.respond(NO_SUB_OPERATIONS, self._identifier(), counts=counts, failure=failure)
+        elif counts.failed or counts.warning:
+            failure = Failure(SOME_FAILED, self._reason)
+            self._operation.respond(SOME_FAILED, self._identifier(), counts=counts, failure=failure)
+        else:
+            self._operation.respond(SUCCESS, counts=counts)
+
+    def _identifier(self) -> bytes | None:
+        if not self._failed:
+            return None
+        most = 0
+        length = 0
+        for uid in self._failed:
+            length += len(uid) + 1
+            if length > _LONGEST_LIST:
+                break
+            most += 1
+        listed = {_FAILED_LIST: {"vr": "UI", "Value": self._failed[:most]}}
+        return encode_answer(listed, self._operation.request.transfer_syntax)
+
+
+class BrokenMessageError(ArchiveError):
+    """A data set could not be read to its end while it was being sent to the requestor."""
+
+
+class _Requestor(Receiver):
+    """The requestor of a C-GET, which is the storage SCP on its own association (PS3.4 C.5.3)."""
+
+    def __init__(self, operation: Operation, contexts: Mapping[tuple[str, str], int]) -> None:
+        self._operation = operation
+        self._contexts = contexts
+        self._message_id = 0
+
+    @property
+    def accepted(self) -> Collection[tuple[str, str]]:
+        return self._contexts
+
+    def store(self, location: Location, syntax: str, data: BinaryIO, length: int) -> int:
+        operation = self._operation
+        self._message_id = self._message_id % 0xFFFF + 1
+        request = commands.store_request(
+            location.sop_class, location.uids.sop, self._message_id, operation.request.priority
+        )
+        try:
+            operation.channel.send(self._contexts[location.sop_class, syntax], request, data, length)
+        except (ArchiveError, EOFError) as error:
+            raise BrokenMessageError(f"{location.uids.sop}: {error}") from error
+        while True:
+            answer = operation.channel.receive().command
+            if answer.field != commands.C_STORE_RQ | commands.RESPONSE:
+                operation.note(answer)
+            elif answer.number(commands.RESPONDED_TO) == self._message_id:
+                return answer.number(commands.STATUS)
+
+
+class _Remote(Receiver):
+    """The destination of a C-MOVE: associated with when the first instance is due, and again if that breaks."""
+
+    def __init__(
+        self, destination: Destination, settings: DimseSettings, proposals: Sequence[Proposal], operation: Operation
+    ) -> None:
+        self._destination = destination
+        self._settings = settings
+        self._proposals = proposals
+        self._request = operation.request
+        self._association: StoreAssociation | None = None
+        self._strikes = 0
+
+    @property
+    def accepted(self) -> Collection[tuple[str, str]]:
+        return self._connected().accepted
+
+    def _connected(self) -> StoreAssociation:
+        if self._association is None:
+            try:
+                self._association = StoreAssociation(
+                    self._destination,
+                    self._settings.ae_title,
+                    self._proposals,
+                    timeout=self._settings.idle_seconds,
+                    connect_timeout=self._settings.artim_seconds,
+                )
+            except ArchiveError as error:
+                self.dead = str(error)
+                raise UnavailableError(str(error)) from error
+        return self._association
+
+    def store(self, location: Location, syntax: str, data: BinaryIO, length: int) -> int:
+        association = self._connected()
+        try:
+            status = association.store(
+                association.accepted[location.sop_class, syntax],
+                location.sop_class,
+                location.uids.sop,
+                data,
+                length,
+                priority=self._request.priority,
+                originator=(self._request.calling, self._request.message_id),
+            )
+        except ArchiveError as error:
+            # The association is gone; one that fails twice on end is not worth a third.
+            association.abort()
+            self._association = None
+            self._strikes += 1
+            if self._strikes >= _MOST_STRIKES:
+                self.dead = str(error)
+            raise UnavailableError(str(error)) from error
+        self._strikes = 0
+        return status
+
+    def close(self) -> None:
+        """Release the association."""
+        if self._association is not None:
+            self._association.release()
+            self._association = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    """Presentation contexts of one SOP class: each stored transfer syntax, and the uncompressed to fall back on."""
+
+    sop_class: str
+    stored: tuple[str, ...]
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        fallback = tuple(syntax for syntax in (EXPLICIT_LITTLE, IMPLICIT_LITTLE) if syntax not in self.stored)
+        found: list[Proposal] = [(self.sop_class, (syntax,)) for syntax in self.stored]
+        return [*found, (self.sop_class, fallback)] if fallback else found
+
+
+def plan(locations: Sequence[Location]) -> list[tuple[list[Proposal], list[Location]]]:
+    """Divide instances among associations of at most 128 presentation contexts each (PS3.8 7.1.1.13)."""
+    syntaxes: dict[str, dict[str, None]] = {}
+    for location in locations:
+        syntaxes.setdefault(location.sop_class, {})[location.transfer_syntax] = None
+    groups: list[tuple[list[Proposal], set[str]]] = []
+    for sop_class, stored in syntaxes.items():
+        proposals = _Needed(sop_class, tuple(stored)).proposals
+        if not groups or len(groups[-1][0]) + len(proposals) > MAX_CONTEXTS:
+            groups.append(([], set()))
+        groups[-1][0].extend(proposals)
+        groups[-1][1].add(sop_class)
+    if len(groups) == 1:
+        return [(groups[0][0], list(locations))]
+    return [(proposals, [one for one in locations if one.sop_class in classes]) for proposals, classes in groups]
+
+
+__all__ = ["GET_ROOTS", "MOVE_ROOTS", "ChannelClosedError", "RetrieveService", "accept_extended", "plan"]

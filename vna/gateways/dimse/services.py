@@ -1,0 +1,249 @@
+"""The services that pynetdicom negotiates and this archive answers: verification, C-FIND, C-MOVE, C-GET, and storage.
+
+Storage has a receive path of its own; here it serves associations that propose
+it together with others, and the contexts of C-GET.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.uid import UID
+from pynetdicom import _config, evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
+from pynetdicom.service_class import StorageServiceClass
+
+from vna.bootstrap import Archive
+from vna.config import DimseSettings
+from vna.dicom.dataset import IDENTIFIER_SYNTAXES
+from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from vna.domain.errors import ArchiveError
+from vna.domain.origin import Origin
+from vna.gateways.dimse import query, retrieve, stats
+from vna.gateways.dimse.contexts import VERIFICATION, Supported
+from vna.gateways.dimse.operation import Operation, Request
+from vna.gateways.dimse.outgoing import data_set_start
+from vna.gateways.dimse.part10 import file_meta, file_meta_tail
+from vna.gateways.dimse.query import FIND_ROOTS, QueryService
+from vna.gateways.dimse.retrieve import GET_ROOTS, MOVE_ROOTS, RetrieveService
+from vna.gateways.dimse.statuses import SUCCESS, store_status
+from vna.gateways.dimse.takeover import Takeover
+from vna.peers import commands
+from vna.peers.channel import ChannelClosedError
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20
+_INVALID_SOP_INSTANCE = 0x0117
+_SOP_CLASS_NOT_SUPPORTED = 0x0122
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What serves an association that is handed over.
+
+    Attributes
+    ----------
+    ae
+        The application entity: its contexts and limits.
+    handlers
+        Event handlers, as :meth:`pynetdicom.ae.ApplicationEntity.start_server` takes them.
+    """
+
+    ae: ApplicationEntity
+    handlers: Sequence[tuple[Any, ...]]
+
+
+def make_ae(archive: Archive) -> Services:
+    """Return the services of an archive. Nothing connects before the first request."""
+    settings = archive.settings.dimse
+    # pynetdicom has these for the process only. A data set goes to a file as it comes: memory does not grow with it.
+    _config.STORE_RECV_CHUNKED_DATASET = True
+    _config.LOG_REQUEST_IDENTIFIERS = False
+    _config.LOG_RESPONSE_IDENTIFIERS = False
+    _config.LOG_HANDLER_LEVEL = "none"
+    serving = _Serving(archive)
+    handlers = [
+        (evt.EVT_REQUESTED, _follow_the_requestor),
+        (evt.EVT_SOP_EXTENDED, _negotiate_extended),
+        (evt.EVT_ESTABLISHED, serving.attach),
+        (evt.EVT_C_STORE, serving.store),
+    ]
+    return Services(_entity(settings), handlers)
+
+
+def _entity(settings: DimseSettings) -> ApplicationEntity:
+    ae = ApplicationEntity(ae_title=settings.ae_title)
+    ae.maximum_pdu_size = settings.max_pdu
+    ae.maximum_associations = settings.max_associations
+    ae.acse_timeout = settings.artim_seconds
+    ae.network_timeout = settings.idle_seconds
+    ae.dimse_timeout = settings.idle_seconds
+    ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    for sop_class in (*FIND_ROOTS, *MOVE_ROOTS, *GET_ROOTS, VERIFICATION):
+        ae.add_supported_context(sop_class, list(IDENTIFIER_SYNTAXES))
+    supported = Supported.configured(settings.private_sop_classes, settings.private_transfer_syntaxes)
+    # The first that the requestor has too is accepted. For C-GET that is best an uncompressed one, which every
+    # instance can be had in.
+    first = [syntax for syntax in IDENTIFIER_SYNTAXES if syntax in supported.transfer_syntaxes]
+    syntaxes = [*first, *sorted(supported.transfer_syntaxes.difference(first))]
+    for sop_class in sorted(supported.storage):
+        ae.add_supported_context(sop_class, syntaxes, scu_role=True, scp_role=True)
+    return ae
+
+
+def _follow_the_requestor(event: evt.Event) -> None:
+    """Let the requestor's order of transfer syntaxes decide where it is the one to send."""
+    assoc = event.assoc
+    wanted: dict[str, dict[UID, None]] = {}
+    for context in assoc.requestor.requested_contexts:
+        wanted.setdefault(str(context.abstract_syntax), {}).update(dict.fromkeys(context.transfer_syntax))
+    roles = assoc.requestor.role_selection
+    kept = []
+    for context in assoc.acceptor.supported_contexts:
+        proposed = wanted.get(str(context.abstract_syntax))
+        if proposed is None:
+            continue
+        if context.abstract_syntax not in roles:
+            able = set(context.transfer_syntax)
+            common: list[str | bytes | UID] = [syntax for syntax in proposed if syntax in able]
+            if common:
+                context.transfer_syntax = common
+        kept.append(context)
+    if kept:
+        assoc.acceptor.supported_contexts = kept
+
+
+def _negotiate_extended(event: Any) -> dict[UID, bytes]:
+    """Answer SOP class extended negotiation (PS3.7 D.3.3.5) of the query and retrieve classes."""
+    answers: dict[UID, bytes] = {}
+    for uid, proposed in event.app_info.items():
+        if uid in FIND_ROOTS:
+            answers[uid] = query.accept_extended(proposed)
+        elif uid in MOVE_ROOTS or uid in GET_ROOTS:
+            answers[uid] = retrieve.accept_extended(proposed)
+    return answers
+
+
+class _Serving:
+    """Answers requests on associations that pynetdicom has established."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._settings = archive.settings.dimse
+
+    def attach(self, event: evt.Event) -> None:
+        """Have the requests of an association come here instead of pynetdicom's service classes."""
+        assoc: Any = event.assoc
+        usual = assoc._serve_request  # noqa: SLF001 - pynetdicom has no hook before it makes a service class
+
+        def serve(message: Any, context_id: int) -> None:
+            if not self._serve(assoc, message, context_id):
+                usual(message, context_id)
+
+        assoc._serve_request = serve  # noqa: SLF001 - as above
+
+    def _serve(self, assoc: Association, message: Any, context_id: int) -> bool:
+        """Answer a request, or say that it is none of ours."""
+        context = next((one for one in assoc.accepted_contexts if one.context_id == context_id), None)
+        if context is None or not message.is_valid_request:
+            return False
+        if isinstance(message, C_STORE):
+            # Not by pynetdicom's own table, which lacks retired and private classes.
+            StorageServiceClass(assoc).SCP(message, context)
+            return True
+        if not isinstance(message, C_FIND | C_MOVE | C_GET):
+            return False
+        serve = self._service(assoc, message, str(context.abstract_syntax))
+        if serve is None:
+            return False
+        request = _request(assoc, message, context_id, str(context.transfer_syntax[0]))
+        cancelled = assoc.dimse.cancel_req.pop(request.message_id, None) is not None
+        try:
+            with Takeover(assoc, self._settings.idle_seconds) as taken:
+                serve(Operation(taken.channel, request, cancelled=cancelled))
+        except ChannelClosedError as error:
+            log.info("%s: %s before the request was served", request.calling, error)
+        except Exception:  # the association was aborted: a message was cut short
+            log.exception("%s: request given up", request.calling)
+        finally:
+            assoc.dimse.cancel_req.clear()
+        return True
+
+    def _service(self, assoc: Association, message: Any, sop_class: str) -> Callable[[Operation], None] | None:
+        if isinstance(message, C_FIND) and sop_class in FIND_ROOTS:
+            service = QueryService(self._archive.index, self._settings.ae_title)
+            accepted = query.accept_extended(assoc.requestor.sop_class_extended.get(UID(sop_class), b""))
+            options = query.negotiated(accepted)
+            return lambda operation: service.serve(operation, options)
+        retrieval = RetrieveService(self._archive.index, self._archive.objects, self._settings)
+        if isinstance(message, C_MOVE) and sop_class in MOVE_ROOTS:
+            return retrieval.move
+        if isinstance(message, C_GET) and sop_class in GET_ROOTS:
+            contexts = {
+                (str(one.abstract_syntax), str(one.transfer_syntax[0])): int(one.context_id or 0)
+                for one in assoc.accepted_contexts
+                if one.as_scu
+            }
+            return lambda operation: retrieval.get(operation, contexts)
+        return None
+
+    def store(self, event: Any) -> int:
+        """Take an instance (PS3.4 B.2): durable before it is acknowledged."""
+        request = event.request
+        sop_class, sop_instance = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        if sop_class != str(event.context.abstract_syntax):
+            return _SOP_CLASS_NOT_SUPPORTED
+        if len(sop_instance) > 64 or not (sop_instance.isascii() and sop_instance.isprintable()):
+            return _INVALID_SOP_INSTANCE
+        requestor = event.assoc.requestor
+        origin = Origin("dimse", requestor.ae_title, self._settings.ae_title, requestor.address or "")
+        tail = file_meta_tail(str(event.context.transfer_syntax), origin.calling, origin.called)
+        try:
+            with self._archive.receiver.begin(origin) as incoming:
+                incoming.write(file_meta(sop_class.encode(), sop_instance.encode(), tail))
+                for piece in _received(event.dataset_path):
+                    if incoming.length > self._settings.max_object_bytes:
+                        stats.REFUSED.labels("A700").inc()
+                        return 0xA700
+                    incoming.write(piece)
+                length = incoming.commit().length
+        except (ArchiveError, OSError) as error:
+            status = store_status(error)
+            log.warning("C-STORE from %s refused: %s", origin.calling, error)
+            stats.REFUSED.labels(f"{status:04X}").inc()
+            return status
+        stats.INSTANCES.inc()
+        stats.BYTES.inc(length)
+        return SUCCESS
+
+
+def _request(assoc: Association, message: Any, context_id: int, transfer_syntax: str) -> Request:
+    fields = {C_FIND: commands.C_FIND_RQ, C_MOVE: commands.C_MOVE_RQ, C_GET: commands.C_GET_RQ}
+    identifier = message.Identifier
+    return Request(
+        fields[type(message)],
+        context_id,
+        str(message.AffectedSOPClassUID),
+        transfer_syntax,
+        int(message.MessageID),
+        int(message.Priority),
+        identifier.getvalue() if identifier is not None else b"",
+        str(getattr(message, "MoveDestination", None) or "").strip(),
+        str(assoc.requestor.ae_title).strip(),
+    )
+
+
+def _received(path: Path) -> Iterator[bytes]:
+    """Yield the data set of the file that pynetdicom has received into."""
+    with path.open("rb") as file:
+        file.seek(data_set_start(file))
+        while piece := file.read(_CHUNK):
+            yield piece

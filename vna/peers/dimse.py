@@ -1,0 +1,274 @@
+"""Storage to a remote application entity: an association as C-STORE SCU (PS3.4 B, PS3.7 9.1.1).
+
+A plain blocking loop: a data set goes out as it is stored, from a stream, in
+fragments of the length that the peer announced.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from pydicom.uid import UID
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+)
+from pynetdicom.presentation import PresentationContext
+
+from vna.config import PeerSettings, TlsSettings
+from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from vna.domain.errors import ConfigurationError, UnavailableError
+from vna.peers import commands
+from vna.peers.channel import ABORT, RELEASE_RP, RELEASE_RQ, Channel, ChannelClosedError
+
+MAX_CONTEXTS = 128
+"""Presentation contexts of one association (PS3.8 7.1.1.13: odd IDs from 1 to 255)."""
+
+_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+_OWN_MAX = 64 << 10
+_ASSOCIATE_AC, _ASSOCIATE_RJ = 0x02, 0x03
+_LONGEST_AC = 1 << 20
+_SHORT = struct.Struct(">BxIBBBB")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A remote application entity that listens."""
+
+    ae_title: str
+    peer: PeerSettings
+    tls: TlsSettings = field(default_factory=TlsSettings)
+
+    def connect(self, timeout: float) -> socket.socket:
+        """Return a connected socket; raises ``UnavailableError`` or ``ConfigurationError``."""
+        where = f"{self.ae_title} at {self.peer.host}:{self.peer.port}"
+        try:
+            connection = socket.create_connection((self.peer.host, self.peer.port), timeout)
+        except OSError as error:
+            raise UnavailableError(f"no connection to {where}: {error}") from error
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.peer.tls:
+                return self._secure(connection)
+        except (OSError, ValueError) as error:
+            connection.close()
+            raise UnavailableError(f"no TLS connection to {where}: {error}") from error
+        return connection
+
+    def _secure(self, connection: socket.socket) -> socket.socket:
+        try:
+            context = ssl.create_default_context(cafile=self.tls.client_ca)
+            if self.tls.certificate is not None:
+                context.load_cert_chain(self.tls.certificate, self.tls.key)
+        except (OSError, ValueError) as error:
+            connection.close()
+            raise ConfigurationError(f"dimse.tls: certificate, key or client_ca cannot be read: {error}") from error
+        return context.wrap_socket(connection, server_hostname=self.peer.host)
+
+
+Proposal = tuple[str, tuple[str, ...]]
+"""A presentation context to propose: SOP class, transfer syntaxes."""
+
+
+class StoreAssociation:
+    """An association as storage SCU.
+
+    Parameters
+    ----------
+    destination
+        Whom to associate with.
+    calling
+        Own AE title.
+    proposals
+        Presentation contexts, at most :data:`MAX_CONTEXTS`.
+    timeout
+        Longest wait in seconds for an answer, and for the peer to take data.
+    connect_timeout
+        Longest wait for the connection.
+
+    Attributes
+    ----------
+    accepted
+        Context ID by SOP class and accepted transfer syntax.
+
+    Raises
+    ------
+    UnavailableError
+        No connection, no answer, or rejected; says which.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        calling: str,
+        proposals: Sequence[Proposal],
+        *,
+        timeout: float,
+        connect_timeout: float = 30.0,
+    ) -> None:
+        self._name = destination.ae_title
+        self._message_id = 0
+        self.accepted: dict[tuple[str, str], int] = {}
+        self._socket = destination.connect(connect_timeout)
+        try:
+            self._socket.settimeout(timeout)
+            self._channel = self._negotiate(destination, calling, proposals)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _negotiate(self, destination: Destination, calling: str, proposals: Sequence[Proposal]) -> Channel:
+        contexts = [_context(number, proposal) for number, proposal in enumerate(proposals)]
+        try:
+            self._socket.sendall(_request(destination.ae_title, calling, contexts))
+            kind, answer = self._read_answer()
+        except OSError as error:
+            raise UnavailableError(f"{self._name}: no answer to the association request: {error}") from error
+        if kind == _ASSOCIATE_RJ:
+            rejection = A_ASSOCIATE_RJ()
+            rejection.decode(answer)
+            raise UnavailableError(f"{self._name} rejects the association: {rejection.reason_str}")
+        if kind != _ASSOCIATE_AC:
+            raise UnavailableError(f"{self._name} aborts the association")
+        acceptance = A_ASSOCIATE_AC()
+        try:
+            acceptance.decode(answer)
+            primitive = acceptance.to_primitive()
+        except Exception as error:  # pynetdicom raises what it meets in a broken PDU
+            raise UnavailableError(f"{self._name}: broken answer to the association request: {error}") from error
+        for result in primitive.presentation_context_definition_results_list:
+            number = (result.context_id or 0) // 2
+            if result.result == 0 and result.transfer_syntax and number < len(proposals):
+                self.accepted[proposals[number][0], str(result.transfer_syntax[0])] = result.context_id or 0
+        peer_max = 0
+        for item in primitive.user_information:
+            if isinstance(item, MaximumLengthNotification):
+                peer_max = item.maximum_length_received or 0
+        return Channel(self._socket, peer_max, _OWN_MAX)
+
+    def _read_answer(self) -> tuple[int, bytes]:
+        head = self._read(6)
+        length = int.from_bytes(head[2:6], "big")
+        if length > _LONGEST_AC:
+            raise OSError(f"a PDU of {length} bytes")
+        return head[0], head + self._read(length)
+
+    def _read(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            got = self._socket.recv(size - len(data))
+            if not got:
+                raise OSError("connection closed")
+            data += got
+        return bytes(data)
+
+    def store(
+        self,
+        context_id: int,
+        sop_class: str,
+        sop_instance: str,
+        data: BinaryIO,
+        length: int,
+        *,
+        priority: int = 0,
+        originator: tuple[str, int] | None = None,
+    ) -> int:
+        """Send one instance and return the status of the answer (PS3.4 B.2.3).
+
+        Parameters
+        ----------
+        context_id
+            One of :attr:`accepted`.
+        sop_class, sop_instance
+            Of the instance.
+        data, length
+            The data set, without File Meta Information, in the context's
+            transfer syntax: a stream where it begins, and its length.
+        priority
+            Priority (0000,0700).
+        originator
+            AE title and message ID of the C-MOVE-RQ that caused this.
+
+        Raises
+        ------
+        UnavailableError
+            The association is over.
+        """
+        self._message_id = self._message_id % 0xFFFF + 1
+        request = commands.store_request(sop_class, sop_instance, self._message_id, priority, originator)
+        try:
+            self._channel.send(context_id, request, data, length)
+            while True:
+                answer = self._channel.receive()
+                is_answer = answer.command.field == commands.C_STORE_RQ | commands.RESPONSE
+                if is_answer and answer.command.number(commands.RESPONDED_TO) == self._message_id:
+                    return answer.command.number(commands.STATUS)
+        except ChannelClosedError as error:
+            self.abort()
+            raise UnavailableError(f"{self._name}: {error}") from error
+        except EOFError as error:
+            self.abort()
+            raise UnavailableError(f"{self._name}: {sop_instance}: {error}") from error
+
+    def release(self) -> None:
+        """Release the association (PS3.8 9.3.6) and close the connection."""
+        with suppress(OSError, ValueError):
+            self._socket.sendall(_SHORT.pack(RELEASE_RQ, 4, 0, 0, 0, 0))
+            while self._read_answer()[0] not in {RELEASE_RP, ABORT}:
+                pass
+        self._socket.close()
+
+    def abort(self) -> None:
+        """Send an A-ABORT (PS3.8 9.3.8) and close the connection."""
+        with suppress(OSError, ValueError):
+            self._socket.sendall(_SHORT.pack(ABORT, 4, 0, 0, 0, 0))
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        """Return the association."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release it, or abort it after an error."""
+        if kind is None:
+            self.release()
+        else:
+            self.abort()
+
+
+def _context(number: int, proposal: Proposal) -> PresentationContext:
+    context = PresentationContext()
+    context.context_id = 2 * number + 1
+    context.abstract_syntax = UID(proposal[0])
+    context.transfer_syntax = [UID(syntax) for syntax in proposal[1]]
+    return context
+
+
+def _request(called: str, calling: str, contexts: list[PresentationContext]) -> bytes:
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = UID(_APPLICATION_CONTEXT)
+    primitive.calling_ae_title = calling
+    primitive.called_ae_title = called
+    primitive.presentation_context_definition_list = contexts
+    longest = MaximumLengthNotification()
+    longest.maximum_length_received = _OWN_MAX
+    implementation = ImplementationClassUIDNotification()
+    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    version = ImplementationVersionNameNotification()
+    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    primitive.user_information = [longest, implementation, version]
+    pdu = A_ASSOCIATE_RQ()
+    pdu.from_primitive(primitive)
+    return bytes(pdu.encode())
