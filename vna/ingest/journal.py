@@ -231,7 +231,7 @@ class Journal:
     def _write(self, attempts: Attempts) -> Attempts:
         target = self._record(attempts.name)
         draft = self.attempts / f".{os.getpid()}-{os.urandom(4).hex()}"
-        draft.write_text(json.dumps(asdict(attempts), ensure_ascii=False), encoding="utf-8")
+        draft.write_text(json.dumps(asdict(attempts)), encoding="utf-8")
         os.replace(draft, target)
         return attempts
 

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.instances import ORIGIN, spool_one
+from tests.support.memory_queue import MemoryQueue
+from vna.domain.errors import OutOfResourcesError
+from vna.ingest.receive import (
+    INGEST_LARGE_TASK,
+    INGEST_TASK,
+    LARGE_BYTES,
+    Hints,
+    Receiver,
+    enqueue_entries,
+    ingest_queue,
+)
+from vna.ingest.spool import Spool, SpoolEntry
+
+SMALL = ingest_queue("main")
+LARGE = ingest_queue("main", large=True)
+
+
+def until(condition: object, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_queues_of_a_spool() -> None:
+    assert (SMALL, LARGE) == ("ingest.main", "ingest-large.main")
+
+
+def test_what_is_committed_is_in_the_spool_and_hinted(tmp_path: Path) -> None:
+    queue = MemoryQueue()
+    receiver = Receiver(Spool(tmp_path), Hints(queue, "main", seconds=0.02))
+    entries = [spool_one(receiver, bytes([number])) for number in range(3)]
+    assert {entry.name for entry in receiver.spool.entries()} == {entry.name for entry in entries}
+    until(lambda: len(queue.names(SMALL)) == 3)
+    assert {task for task, _ in queue.messages[SMALL]} == {INGEST_TASK}
+    receiver.close()
+
+
+def test_what_is_not_committed_leaves_nothing(tmp_path: Path) -> None:
+    queue = MemoryQueue()
+    receiver = Receiver(Spool(tmp_path), Hints(queue, "main", seconds=0.01))
+    with receiver.begin(ORIGIN) as incoming:
+        incoming.write(b"half of it")
+        assert incoming.length == 10
+    receiver.close()
+    assert list(receiver.spool.entries()) == []
+    assert queue.messages == {}
+
+
+def test_a_full_batch_goes_at_once_and_the_rest_on_close(tmp_path: Path) -> None:
+    queue = MemoryQueue()
+    receiver = Receiver(Spool(tmp_path), Hints(queue, "main", batch=4, seconds=60))
+    for number in range(6):
+        spool_one(receiver, bytes([number]))
+    until(lambda: SMALL in queue.messages)
+    assert [len(names) for _, (names,) in queue.messages[SMALL]] == [4]
+    receiver.close()
+    assert [len(names) for _, (names,) in queue.messages[SMALL]] == [4, 2]
+
+
+def test_hints_are_dropped_and_counted_while_the_broker_is_away(tmp_path: Path) -> None:
+    queue = MemoryQueue()
+    queue.down = True
+    dropped: list[int] = []
+    receiver = Receiver(Spool(tmp_path), Hints(queue, "main", seconds=0.01, on_drop=dropped.append))
+    entry = spool_one(receiver, b"x")
+    until(lambda: sum(dropped) == 1)
+    queue.down = False
+    spool_one(receiver, b"y")
+    until(lambda: len(queue.names(SMALL)) == 1)
+    assert entry.name in {one.name for one in receiver.spool.entries()}
+    receiver.close()
+
+
+def test_hints_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hints, "_MOST", 3)
+    dropped: list[int] = []
+    hints = Hints(MemoryQueue(), "main", seconds=60, on_drop=dropped.append)
+    entry = spool_one(Spool(tmp_path), b"x")
+    for _ in range(5):
+        hints.add(entry)
+    assert sum(dropped) == 2
+    hints.close()
+
+
+def test_large_entries_go_alone_to_their_own_queue() -> None:
+    queue = MemoryQueue()
+    entries = [
+        SpoolEntry(f"{number:014x}.0123456789ab.1.x.dcm", number, length, ORIGIN)
+        for number, length in enumerate((10, LARGE_BYTES, LARGE_BYTES - 1, LARGE_BYTES + 5))
+    ]
+    enqueue_entries(queue, "main", entries)
+    assert queue.messages[SMALL] == [(INGEST_TASK, [[entries[0].name, entries[2].name]])]
+    assert queue.messages[LARGE] == [(INGEST_LARGE_TASK, [[entries[1].name]]), (INGEST_LARGE_TASK, [[entries[3].name]])]
+
+
+def test_a_full_disk_refuses_and_hints_nothing(tmp_path: Path) -> None:
+    queue = MemoryQueue()
+    receiver = Receiver(Spool(tmp_path, min_free_bytes=1 << 62), Hints(queue, "main"))
+    with pytest.raises(OutOfResourcesError):
+        receiver.begin(ORIGIN)
+    receiver.close()
+    assert queue.messages == {}
