@@ -407,7 +407,7 @@ def test_order_of_instances_is_by_study_series_and_number(loaded: Index) -> None
         for hit in hits
         if hit.location is not None
     ]
-    assert len(ids) == 19
+    assert len(ids) == 20
     assert ids == sorted(ids)
 
 

@@ -1,0 +1,173 @@
+"""The index in SQLite: the embedded default, for all processes of one host.
+
+Write-ahead logging lets many readers go on beside one writer. Each thread has
+its own connections. Nothing but ``vna.domain.errors`` leaves this module.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vna.domain.errors import UnavailableError
+from vna.domain.query import AnyOf, Criterion, Facet, Hit, Level, Query, Selector, State
+from vna.domain.records import IndexedInstance, Location
+from vna.index import sqlite_read, sqlite_rebuild, sqlite_rows, sqlite_state, sqlite_write
+from vna.index.match import check_page
+from vna.index.sqlite_files import Files, translated
+from vna.ports.index import Index, IndexCounts, Upserted
+
+_LOCATE_PAGE = 1000
+_MIN_FREE_BYTES = 16 << 20
+
+T = TypeVar("T")
+
+
+class SqliteIndex(Index):
+    """An index in files at and beside ``path``.
+
+    Parameters
+    ----------
+    path
+        The control file; made, with its folder, when it is first needed.
+    """
+
+    def __init__(self, path: Path, *, _files: Files | None = None, _name: str = "") -> None:
+        self._path = path
+        self._files = _files or Files(path)
+        self._name = _name
+        # Threads of a process queue here, in order, rather than in SQLite's busy handler, which sleeps.
+        self._turn = threading.Lock()
+
+    # ---- changes
+
+    def upsert(self, instances: Sequence[IndexedInstance]) -> list[Upserted]:
+        """See :meth:`vna.ports.index.Index.upsert`."""
+        if not instances:
+            return []
+        return self._write(lambda connection: sqlite_write.upsert(connection, instances))
+
+    def remove(self, instance_ids: Sequence[str]) -> int:
+        """See :meth:`vna.ports.index.Index.remove`."""
+        if not instance_ids:
+            return 0
+        return self._write(lambda connection: sqlite_write.remove(connection, instance_ids))
+
+    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        with translated(self._path), self._turn:
+            session = self._files.session
+            with self._files.writing(session, self._name) as (connection, beside):
+                if beside and sqlite_rebuild.alive(self._files):
+                    # First the new one: if it fails, neither has the change, and the caller tries again.
+                    with self._files.writing(session, beside) as (second, _):
+                        change(second)
+                return change(connection)
+
+    def refresh(self) -> None:
+        """Do nothing: what is committed is visible."""
+
+    # ---- searches
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with translated(self._path), self._files.reading(self._files.session, self._name) as connection:
+            yield connection
+
+    def query(self, query: Query) -> list[Hit]:
+        """See :meth:`vna.ports.index.Index.query`."""
+        with self._reading() as connection:
+            keys = [key for page in sqlite_read.scroll_keys(connection, query, 10_000) for key in page]
+            return sqlite_read.hits(connection, query.level, keys)
+
+    def count(self, query: Query) -> int:
+        """See :meth:`vna.ports.index.Index.count`."""
+        with self._reading() as connection:
+            return sqlite_read.count(connection, query)
+
+    def scroll(self, query: Query, page: int = 1000) -> Iterator[Hit]:
+        """Yield every match, from the state of the index when the first is asked for."""
+        check_page(query)
+        for connection, keys in self._pages(query, page):
+            yield from sqlite_read.hits(connection, query.level, keys)
+
+    def locate(self, selector: Selector) -> Iterator[Location]:
+        """See :meth:`vna.ports.index.Index.locate`."""
+        criteria: list[Criterion] = []
+        if selector.patient_id is not None:
+            criteria.append(AnyOf(sqlite_rows.PATIENT_ID, (selector.patient_id,)))
+        for path, values in (
+            (sqlite_rows.STUDY_UID, selector.studies),
+            (sqlite_rows.SERIES_UID, selector.series),
+            (sqlite_rows.SOP_UID, selector.instances),
+        ):
+            if values:
+                criteria.append(AnyOf(path, values))
+        if not criteria:
+            return
+        for connection, keys in self._pages(Query(Level.INSTANCE, tuple(criteria)), _LOCATE_PAGE):
+            yield from sqlite_read.locations(connection, keys)
+
+    def _pages(self, query: Query, page: int) -> Iterator[tuple[sqlite3.Connection, list[tuple[Any, ...]]]]:
+        # A session of its own: the thread goes on to see news in its usual one, and may leave this one unfinished.
+        with translated(self._path):
+            session = self._files.extra_session()
+            try:
+                with self._files.reading(session, self._name) as connection:
+                    for keys in sqlite_read.scroll_keys(connection, query, page):
+                        yield connection, keys
+            finally:
+                session.close()
+
+    def facets(self, query: Query, paths: Sequence[str], top: int = 20) -> dict[str, list[Facet]]:
+        """See :meth:`vna.ports.index.Index.facets`."""
+        with self._reading() as connection:
+            return {path: sqlite_read.facet(connection, query, path, top) for path in paths}
+
+    def versions(self, instance_ids: Sequence[str]) -> dict[str, list[str]]:
+        """See :meth:`vna.ports.index.Index.versions`."""
+        with self._reading() as connection:
+            return sqlite_read.versions(connection, instance_ids)
+
+    def counts(self) -> IndexCounts:
+        """See :meth:`vna.ports.index.Index.counts`."""
+        with self._reading() as connection:
+            return sqlite_read.counts(connection)
+
+    # ---- state
+
+    def get_state(self, key: str) -> State | None:
+        """See :meth:`vna.ports.index.Index.get_state`."""
+        with translated(self._path):
+            return sqlite_state.get(self._files.session.control, key)
+
+    def put_state(self, key: str, value: dict[str, object], expected: str | None) -> State:
+        """See :meth:`vna.ports.index.Index.put_state`."""
+        with translated(self._path):
+            return sqlite_state.put(self._files.session.control, key, value, expected)
+
+    # ---- the whole
+
+    @contextmanager
+    def rebuild(self) -> Iterator[Index]:
+        """See :meth:`vna.ports.index.Index.rebuild`."""
+        with sqlite_rebuild.building(self._files) as name:
+            yield SqliteIndex(self._path, _files=self._files, _name=name)
+
+    def check(self) -> None:
+        """See :meth:`vna.ports.index.Index.check`."""
+        self.counts()
+        with translated(self._path):
+            with self._files.writing(self._files.session, self._name):
+                pass
+            free = shutil.disk_usage(self._path.parent).free
+        if free < _MIN_FREE_BYTES:
+            raise UnavailableError(f"the disk of the index {self._path} has {free >> 20} MiB left")
+
+    def close(self) -> None:
+        """Close every connection of this process."""
+        self._files.close()

@@ -1,0 +1,278 @@
+"""Translates queries to SQL over the SQLite index's tables.
+
+Every translation selects rows of ``e`` (and ``s``, its series, at INSTANCE
+level), by their keys alone, in the level's order; attributes are read
+afterwards for the page.
+"""
+
+# ruff: noqa: S608 - only names of tables and columns written in this file are put into SQL; values are bound
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from vna.domain.errors import InvalidQueryError
+from vna.domain.identity import identity
+from vna.domain.levels import visible_at
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Range, Wildcard, Words
+from vna.index import match
+from vna.index import sqlite_rows as rows
+
+_FALSE = "0"
+_TRUE = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """A piece of SQL with its parameters."""
+
+    text: str
+    parameters: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    source: str
+    key: str
+    order: str
+
+
+_TABLES = {
+    Level.STUDY: _Table("studies e", "e.study", "e.date DESC, e.time DESC, e.id"),
+    Level.SERIES: _Table("series e", "e.series", "e.study_id, e.position, e.id"),
+    Level.INSTANCE: _Table(
+        "series s CROSS JOIN instances e ON e.series = s.series", "e.instance", "s.study_id, s.id, e.position, e.id"
+    ),
+}
+# Where an instance is looked up by its own index, SQLite chooses the order of the join.
+_BY_INSTANCE = "instances e JOIN series s ON e.series = s.series"
+
+
+def keys(query: Query) -> Sql:
+    """Return SQL for the keys of a query's page in order; at PATIENT: patient and the study that stands for it."""
+    match.check_page(query)
+    limit = -1 if query.limit is None else query.limit
+    where = matches(query)
+    if query.level is Level.PATIENT:
+        # SQLite takes bare columns from the row of the minimum.
+        text = (
+            "SELECT patient, study FROM (SELECT e.patient, e.study, e.name, min(e.representative)"
+            f" FROM {where.text} GROUP BY e.patient) ORDER BY name, patient"
+        )
+    else:
+        table = _TABLES[query.level]
+        text = f"SELECT {table.key} FROM {where.text} ORDER BY {table.order}"
+    return Sql(f"{text} LIMIT ? OFFSET ?", (*where.parameters, limit, query.offset))
+
+
+def count(query: Query) -> Sql:
+    """Return SQL for the number of matches."""
+    where = matches(query)
+    what = "count(DISTINCT e.patient)" if query.level is Level.PATIENT else "count(*)"
+    return Sql(f"SELECT {what} FROM {where.text}", where.parameters)
+
+
+def facet(query: Query, path: str, top: int) -> Sql:
+    """Return SQL for the most frequent values of a path."""
+    where = matches(query)
+    if query.level is Level.INSTANCE:
+        text = (
+            f"WITH found AS MATERIALIZED (SELECT e.instance FROM {where.text})"
+            " SELECT v.value, count(DISTINCT d.instance) AS n FROM found f JOIN details d ON d.instance = f.instance,"
+            " json_each(d.terms, ?) v GROUP BY v.value"
+        )
+        return Sql(f"{text} ORDER BY n DESC, v.value LIMIT ?", (*where.parameters, _member(path), top))
+    table = "series" if query.level is Level.SERIES else "study"
+    what = "count(DISTINCT f.patient)" if query.level is Level.PATIENT else "count(*)"
+    columns = "e.series AS owner" if query.level is Level.SERIES else "e.study AS owner, e.patient"
+    text = (
+        f"WITH found AS MATERIALIZED (SELECT {columns} FROM {where.text})"
+        f" SELECT t.value, {what} AS n FROM found f CROSS JOIN {table}_terms t ON t.owner = f.owner AND t.path = ?"
+        " GROUP BY t.value ORDER BY n DESC, t.value LIMIT ?"
+    )
+    return Sql(text, (*where.parameters, path, top if visible_at(path, query.level) else 0))
+
+
+def matches(query: Query) -> Sql:
+    """Return what follows ``FROM`` for the rows that a query matches."""
+    if query.level is Level.INSTANCE:
+        pieces = [_instance(criterion) for criterion in query.criteria]
+        by_instance = any(
+            isinstance(criterion, AnyOf) and criterion.path in (rows.SOP_UID, rows.PATIENT_ID)
+            for criterion in query.criteria
+        )
+        source = _BY_INSTANCE if by_instance else _TABLES[Level.INSTANCE].source
+    else:
+        pieces = [_owner(criterion, query.level) for criterion in query.criteria]
+        source = _TABLES[Level.SERIES if query.level is Level.SERIES else Level.STUDY].source
+    if not pieces:
+        return Sql(source)
+    text = f"{source} WHERE " + " AND ".join(f"({piece.text})" for piece in pieces)
+    return Sql(text, tuple(parameter for piece in pieces for parameter in piece.parameters))
+
+
+# ---- values
+
+
+def _values(column: str, values: tuple[str, ...]) -> Sql:
+    if len(values) == 1:
+        return Sql(f"{column} = ?", values)
+    return Sql(f"{column} IN (SELECT value FROM json_each(?))", (orjson.dumps(values).decode(),))
+
+
+def _pattern(column: str, criterion: Wildcard) -> Sql:
+    match.check_pattern(criterion)
+    pattern = match.glob(criterion.pattern)
+    prefix = match.literal_prefix(criterion.pattern)
+    parts, parameters = [f"{column} GLOB ?"], [pattern]
+    if prefix:
+        parts.append(f"{column} >= ?")
+        parameters.append(prefix)
+        after = match.after_prefix(prefix)
+        if after is not None:
+            parts.append(f"{column} < ?")
+            parameters.append(after)
+    return Sql(" AND ".join(parts), tuple(parameters))
+
+
+def _between(column: str, low: str | None, high: str | None) -> Sql:
+    parts, parameters = [], []
+    if low is not None:
+        parts.append(f"{column} >= ?")
+        parameters.append(low)
+    if high is not None:
+        parts.append(f"{column} <= ?")
+        parameters.append(high)
+    return Sql(" AND ".join(parts) or _TRUE, tuple(parameters))
+
+
+def _term(column: str, criterion: AnyOf | Wildcard | Range) -> Sql:
+    if isinstance(criterion, AnyOf):
+        return _values(column, criterion.values)
+    if isinstance(criterion, Wildcard):
+        return _pattern(column, criterion)
+    return _between(column, criterion.low, criterion.high)
+
+
+def _words(criterion: Words, table: str, key: str) -> Sql:
+    words = [rows.encode_word(word) for word in criterion.words if word]
+    if not words:
+        return Sql(_TRUE)
+    expression = " ".join(f'"{word}" *' for word in words)
+    return Sql(f"{key} IN (SELECT rowid FROM {table}_words WHERE {table}_words MATCH ?)", (expression,))
+
+
+def _or_missing(criterion: AnyOf, present: Sql, missing: Sql) -> Sql:
+    """Join what is matched by values and what is matched by the empty one."""
+    if "" not in criterion.values:
+        return present if criterion.values else Sql(_FALSE)
+    if criterion.values == ("",):
+        return missing
+    return Sql(f"{present.text} OR {missing.text}", (*present.parameters, *missing.parameters))
+
+
+# ---- studies and series: terms are rows
+
+
+def _owner(criterion: Criterion, level: Level) -> Sql:
+    table, key = ("series", "e.series") if level is Level.SERIES else ("study", "e.study")
+    if isinstance(criterion, Words):
+        return _words(criterion, table, key)
+    if isinstance(criterion, DateTimeRange):
+        return _owner_date_time(criterion, level, table, key)
+    if not visible_at(criterion.path, level):
+        return Sql(_TRUE if isinstance(criterion, AnyOf) and "" in criterion.values else _FALSE)
+    test = _term("value", criterion)
+    present = Sql(
+        f"{key} IN (SELECT owner FROM {table}_terms WHERE path = ? AND {test.text})", (criterion.path, *test.parameters)
+    )
+    if not isinstance(criterion, AnyOf):
+        return present
+    missing = Sql(f"{key} NOT IN (SELECT owner FROM {table}_terms WHERE path = ?)", (criterion.path,))
+    return _or_missing(criterion, present, missing)
+
+
+def _owner_date_time(criterion: DateTimeRange, level: Level, table: str, key: str) -> Sql:
+    if not visible_at(criterion.date_path, level):
+        return Sql(_FALSE)
+    time_path = criterion.time_path if visible_at(criterion.time_path, level) else ""
+    days = _between("d.value", criterion.low and criterion.low[:8], criterion.high and criterion.high[:8])
+    moment = _between(f"d.value || coalesce(t.value, '{match.MIDNIGHT}')", criterion.low, criterion.high)
+    text = (
+        f"{key} IN (SELECT d.owner FROM {table}_terms d"
+        f" LEFT JOIN {table}_terms t ON t.owner = d.owner AND t.path = ?"
+        f" WHERE d.path = ? AND {days.text} AND {moment.text})"
+    )
+    return Sql(text, (time_path, criterion.date_path, *days.parameters, *moment.parameters))
+
+
+# ---- instances: terms are JSON, but for the usual keys
+
+
+def _member(path: str) -> str:
+    return f'$."{rows.json_path(path)}"'
+
+
+def _each(path: str, test: Sql) -> Sql:
+    text = f"EXISTS (SELECT 1 FROM details d, json_each(d.terms, ?) v WHERE d.instance = e.instance AND {test.text})"
+    return Sql(text, (_member(path), *test.parameters))
+
+
+def _instance(criterion: Criterion) -> Sql:
+    if isinstance(criterion, Words):
+        return _words(criterion, "series", "e.series")
+    if isinstance(criterion, DateTimeRange):
+        return _instance_date_time(criterion)
+    if criterion.path == rows.STUDY_UID:
+        return _study_uid(criterion)
+    if criterion.path == rows.SERIES_UID:
+        return _never_missing("s.uid", criterion)
+    if criterion.path == rows.SOP_UID:
+        return _never_missing("e.uid", criterion)
+    present = _each(criterion.path, _term("v.value", criterion))
+    if not isinstance(criterion, AnyOf):
+        return present
+    if criterion.path == rows.PATIENT_ID:
+        # The column is empty for none, and null for several, which the terms know.
+        test = _values("e.patient_id", criterion.values) if criterion.values else Sql(_FALSE)
+        several = Sql(f"e.patient_id IS NULL AND {present.text}", present.parameters)
+        return Sql(f"{test.text} OR ({several.text})", (*test.parameters, *several.parameters))
+    lacking = _each(criterion.path, Sql(_TRUE))
+    return _or_missing(criterion, present, Sql(f"NOT {lacking.text}", lacking.parameters))
+
+
+def _never_missing(column: str, criterion: AnyOf | Wildcard | Range) -> Sql:
+    test = _term(column, criterion)
+    return test if not isinstance(criterion, AnyOf) or criterion.values else Sql(_FALSE)
+
+
+def _study_uid(criterion: AnyOf | Wildcard | Range) -> Sql:
+    if isinstance(criterion, AnyOf):
+        ids = [identity("study", uid) for uid in criterion.values]
+        if len(ids) == 1:
+            return Sql("s.study_id = ?", (bytes.fromhex(ids[0]),))
+        text = "s.study IN (SELECT study FROM studies WHERE uid IN (SELECT value FROM json_each(?)))"
+        return Sql(text, (orjson.dumps(criterion.values).decode(),))
+    test = _term("uid", criterion)
+    return Sql(f"s.study IN (SELECT study FROM studies WHERE {test.text})", test.parameters)
+
+
+def _instance_date_time(criterion: DateTimeRange) -> Sql:
+    moment = _between(f"v.value || coalesce(t.value, '{match.MIDNIGHT}')", criterion.low, criterion.high)
+    text = (
+        "EXISTS (SELECT 1 FROM details d JOIN json_each(d.terms, ?) v LEFT JOIN json_each(d.terms, ?) t"
+        f" WHERE d.instance = e.instance AND {moment.text})"
+    )
+    return Sql(text, (_member(criterion.date_path), _member(criterion.time_path), *moment.parameters))
+
+
+def check_text(sql: Sql) -> None:
+    """Raise ``InvalidQueryError`` for texts that no attribute can have."""
+    for parameter in sql.parameters:
+        if isinstance(parameter, str):
+            try:
+                parameter.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidQueryError("a value has characters that are none") from error

@@ -1,0 +1,137 @@
+"""Reads hits of the SQLite index, within one read transaction of one connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vna.domain.identity import InstanceUids
+from vna.domain.query import Facet, Hit, Level, Query
+from vna.domain.records import Location
+from vna.index import sqlite_query
+from vna.index import sqlite_rows as rows
+from vna.index.sqlite_sql import select_in
+from vna.ports.index import IndexCounts
+
+_INSTANCES = (
+    "SELECT e.instance, st.uid, s.uid, e.uid, e.sop_class, e.transfer_syntax, e.digest, e.size, e.key, e.id{more}"
+    " FROM instances e JOIN series s ON s.series = e.series JOIN studies st ON st.study = s.study{join}"
+    " WHERE e.instance IN "
+)
+_WITH_ATTRIBUTES = _INSTANCES.format(more=", d.attributes", join=" JOIN details d ON d.instance = e.instance")
+_LOCATIONS = _INSTANCES.format(more="", join="")
+
+
+def scroll_keys(connection: sqlite3.Connection, query: Query, page: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the keys of a query's matches in order, in pages."""
+    sql = sqlite_query.keys(query)
+    sqlite_query.check_text(sql)
+    cursor = connection.execute(sql.text, sql.parameters)
+    while found := cursor.fetchmany(page):
+        yield found
+
+
+def hits(connection: sqlite3.Connection, level: Level, keys: Sequence[tuple[Any, ...]]) -> list[Hit]:
+    """Return the hits of some keys, in their order."""
+    if level is Level.PATIENT:
+        return _patients(connection, keys)
+    if level is Level.STUDY:
+        return _studies(connection, [key for (key,) in keys])
+    if level is Level.SERIES:
+        return _series(connection, [key for (key,) in keys])
+    return _instances(connection, [key for (key,) in keys])
+
+
+def _patients(connection: sqlite3.Connection, keys: Sequence[tuple[Any, ...]]) -> list[Hit]:
+    sql = "SELECT study, attributes FROM studies WHERE study IN "
+    stored = dict(select_in(connection, sql, [study for _, study in keys]))
+    sql = "SELECT patient, count(*), sum(series), sum(instances) FROM studies WHERE patient IN "
+    counted = {
+        patient: counts
+        for patient, *counts in select_in(connection, sql, [patient for patient, _ in keys], " GROUP BY patient")
+    }
+    found = []
+    for patient, study in keys:
+        attributes = rows.of_level(rows.unpack(stored[study]), Level.PATIENT)
+        for tag, count in zip(("00201200", "00201202", "00201204"), counted[patient], strict=True):
+            attributes[tag] = rows.number(count)
+        found.append(Hit(Level.PATIENT, patient.hex(), attributes))
+    return found
+
+
+def _studies(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
+    sql = "SELECT study, id, series, instances, modalities, classes, attributes FROM studies WHERE study IN "
+    found: dict[int, Hit] = {}
+    for study, raw, series, instances, modalities, classes, blob in select_in(connection, sql, keys):
+        attributes = rows.unpack(blob)
+        attributes[rows.MODALITIES_IN_STUDY] = rows.texts("CS", rows.loads(modalities))
+        attributes[rows.SOP_CLASSES_IN_STUDY] = rows.texts("UI", rows.loads(classes))
+        attributes["00201206"] = rows.number(series)
+        attributes["00201208"] = rows.number(instances)
+        found[study] = Hit(Level.STUDY, raw.hex(), attributes)
+    return [found[key] for key in keys]
+
+
+def _series(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
+    sql = "SELECT series, id, instances, attributes FROM series WHERE series IN "
+    found: dict[int, Hit] = {}
+    for series, raw, instances, blob in select_in(connection, sql, keys):
+        attributes = rows.unpack(blob)
+        attributes["00201209"] = rows.number(instances)
+        found[series] = Hit(Level.SERIES, raw.hex(), attributes)
+    return [found[key] for key in keys]
+
+
+def _instances(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
+    found: dict[int, Hit] = {}
+    for row in select_in(connection, _WITH_ATTRIBUTES, keys):
+        found[row[0]] = Hit(Level.INSTANCE, row[9].hex(), rows.unpack(row[10]), _location(row))
+    return [found[key] for key in keys]
+
+
+def locations(connection: sqlite3.Connection, keys: Sequence[tuple[Any, ...]]) -> list[Location]:
+    """Return the locations of some instances, in their order."""
+    wanted = [key for (key,) in keys]
+    found = {row[0]: _location(row) for row in select_in(connection, _LOCATIONS, wanted)}
+    return [found[key] for key in wanted]
+
+
+def _location(row: tuple[Any, ...]) -> Location:
+    _, study, series, sop, sop_class, transfer_syntax, digest, size, key, *_ = row
+    return Location(InstanceUids(study, series, sop), sop_class, transfer_syntax, digest.hex(), size, key)
+
+
+def count(connection: sqlite3.Connection, query: Query) -> int:
+    """Return the number of matches."""
+    sql = sqlite_query.count(query)
+    sqlite_query.check_text(sql)
+    found: int = connection.execute(sql.text, sql.parameters).fetchone()[0]
+    return found
+
+
+def facet(connection: sqlite3.Connection, query: Query, path: str, top: int) -> list[Facet]:
+    """Return the most frequent values of a path."""
+    sql = sqlite_query.facet(query, path, top)
+    sqlite_query.check_text(sql)
+    return [Facet(value, number) for value, number in connection.execute(sql.text, sql.parameters)]
+
+
+def versions(connection: sqlite3.Connection, instance_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the digests of all contents of each known instance, current first."""
+    raw_ids = [bytes.fromhex(identity) for identity in dict.fromkeys(instance_ids)]
+    sql = "SELECT id, digest FROM instances WHERE id IN "
+    found = {raw: [digest.hex()] for raw, digest in select_in(connection, sql, raw_ids)}
+    sql = "SELECT id, received_us, digest FROM superseded WHERE id IN "
+    for raw, _, digest in sorted(select_in(connection, sql, list(found)), key=lambda row: row[1:]):
+        found[raw].append(digest.hex())
+    return {raw.hex(): found[raw] for raw in raw_ids if raw in found}
+
+
+def counts(connection: sqlite3.Connection) -> IndexCounts:
+    """Return how much there is."""
+    patients, studies = connection.execute("SELECT count(DISTINCT patient), count(*) FROM studies").fetchone()
+    series, instances, size = connection.execute(
+        "SELECT count(*), coalesce(sum(instances), 0), coalesce(sum(bytes), 0) FROM series"
+    ).fetchone()
+    return IndexCounts(patients, studies, series, instances, size)
