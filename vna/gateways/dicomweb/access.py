@@ -1,0 +1,79 @@
+"""Who is answered without credentials: by default loopback alone."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from vna.config import HttpSettings
+from vna.gateways.dicomweb.errors import error_response
+
+OPEN_PATHS = frozenset({"/health", "/ready"})
+"""Answered to everybody: a load balancer asks there, and they tell nothing of patients."""
+
+_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"})
+
+
+class AccessControl:
+    """Refuses what the configuration does not allow, before anything is read.
+
+    With ``loopback``, a request that came through a proxy is not from loopback,
+    although its connection is; and the Host field must name this host, so that
+    a page of a stranger in a browser here cannot reach the archive by pointing
+    its own name at 127.0.0.1.
+    """
+
+    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+        self._app = app
+        self._allow = settings.allow_anonymous
+        self._names = {
+            "localhost",
+            settings.host.lower(),
+            (urlsplit(settings.base_url).hostname or "localhost").lower(),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._allow == "any":
+            await self._app(scope, receive, send)
+            return
+        reason = self._refusal(scope)
+        if not reason:
+            await self._app(scope, receive, send)
+            return
+        hint = "set VNA_HTTP__ALLOW_ANONYMOUS to allow more"
+        await error_response(403, "forbidden", f"{reason}; {hint}")(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str:
+        if self._allow == "never":
+            return "requests without credentials are not answered"
+        client = scope.get("client")
+        if not client or not _is_loopback(client[0]):
+            return f"requests without credentials are answered from loopback only, not from {client and client[0]}"
+        headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+        for name, value in headers:
+            if name in _FORWARDED:
+                return "requests without credentials are answered from loopback only, not through a proxy"
+            if name == b"host" and not self._is_own(value.decode("latin-1")):
+                return "the Host field names another host than this one"
+        return ""
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+        except ValueError:
+            return False
+        return name in self._names or _is_loopback(name)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_loopback

@@ -1,0 +1,73 @@
+"""Attribute identifiers of a request (PS3.18 8.3.4.1): keywords, tags and dotted paths of either."""
+
+from __future__ import annotations
+
+import re
+
+from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
+
+from vna.domain.errors import InvalidQueryError
+from vna.domain.levels import VR_OF
+
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_PRIVATE = re.compile(r"([0-9A-Fa-f]{3}[13579BDFbdf])(?:xx|XX|[0-9A-Fa-f]{2})([0-9A-Fa-f]{2})@(.{1,64})", re.DOTALL)
+_KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+
+
+def path_of(name: str) -> str:
+    """Return the path (see :mod:`vna.domain.query`) that an identifier names.
+
+    A private attribute is named with its creator, as ``0009xx02@CREATOR``: the
+    block is of the one object alone (PS3.5 7.8.1).
+
+    Raises
+    ------
+    InvalidQueryError
+        Nothing has that name; it says which.
+    """
+    # The name of a creator may have dots, but comes last.
+    plain, at, creator = name.partition("@")
+    parts = plain.split(".")
+    if at:
+        parts[-1] += at + creator
+    return ".".join(_part(part, name) for part in parts)
+
+
+def _part(part: str, name: str) -> str:
+    if private := _PRIVATE.fullmatch(part):
+        return f"{private[1].upper()}xx{private[2].upper()}@{private[3].strip()}"
+    if _TAG.fullmatch(part):
+        tag = part.upper()
+        if int(tag[3], 16) % 2:
+            raise _unknown(name, f"{part} is private: name its creator, as in {tag[:4]}xx{tag[6:]}@CREATOR")
+        return tag
+    if _KEYWORD.fullmatch(part) and (number := tag_for_keyword(part)) is not None:
+        return f"{number:08X}"
+    raise _unknown(name, f"no attribute has the name {part[:64]!r}" if part else "a part of the path is empty")
+
+
+def _unknown(name: str, why: str) -> InvalidQueryError:
+    return InvalidQueryError(f"{name[:128]}: {why}", attribute=name)
+
+
+def vr_of(path: str) -> str:
+    """Return the VR of a path's last attribute; text for what no dictionary knows."""
+    last = path.rpartition(".")[2] if "@" not in path else path[path.rfind(".", 0, path.index("@")) + 1 :]
+    if "@" in last:
+        tag, _, creator = last.partition("@")
+        try:
+            return _one(private_dictionary_VR(int(f"{tag[:4]}00{tag[6:]}", 16), creator))
+        except KeyError:
+            return "LO"
+    if last in VR_OF:
+        return VR_OF[last]
+    try:
+        return _one(dictionary_VR(int(last, 16)))
+    except KeyError:
+        return "LO"
+
+
+def _one(vr: str) -> str:
+    # The dictionary says "US or SS" where another attribute decides; for matching a number is a number.
+    vr = vr[:2]
+    return "LO" if vr == "UN" else vr

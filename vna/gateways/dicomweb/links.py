@@ -1,0 +1,44 @@
+"""URLs of the archive's resources, as clients see them."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from starlette.requests import Request
+
+BASE = "/dicom-web"
+"""Path that the DICOMweb resources of PS3.18 10.1 lie below."""
+
+
+class Links:
+    """Makes absolute URLs.
+
+    Parameters
+    ----------
+    base_url
+        What clients see of the server, without a trailing slash.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self.root = base_url + BASE
+
+    @classmethod
+    def of(cls, request: Request, configured: str) -> Links:
+        """Return the links for the answer to a request: by the configured URL, else by the request's own."""
+        return cls(configured.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}")
+
+    def study(self, study: str) -> str:
+        """URL of a study."""
+        return f"{self.root}/studies/{quote(study, safe='')}"
+
+    def series(self, study: str, series: str) -> str:
+        """URL of a series."""
+        return f"{self.study(study)}/series/{quote(series, safe='')}"
+
+    def instance(self, study: str, series: str, sop: str) -> str:
+        """URL of an instance."""
+        return f"{self.series(study, series)}/instances/{quote(sop, safe='')}"
+
+    def bulk(self, study: str, series: str, sop: str, path: str) -> str:
+        """URL of a bulk value of an instance."""
+        return f"{self.instance(study, series, sop)}/bulkdata/{quote(path, safe='')}"

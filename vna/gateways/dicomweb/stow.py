@@ -1,0 +1,169 @@
+"""STOW-RS, the store transaction (PS3.18 10.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from vna.domain.errors import OutOfResourcesError
+from vna.domain.origin import Origin
+from vna.domain.records import Attributes
+from vna.gateways.dicomweb.context import Gateway
+from vna.gateways.dicomweb.links import Links
+from vna.gateways.dicomweb.native_xml import to_native_xml
+from vna.gateways.dicomweb.negotiate import Offer, negotiate
+from vna.gateways.dicomweb.upload import OUT_OF_RESOURCES, Body, Outcome, Store, body_for
+
+OFFERS = (Offer("application/dicom+json", related=False), Offer("application/dicom+xml", related=False))
+
+# Pieces of the body go to the thread when they have this many bytes: a change of thread for each would cost more.
+_PIECE = 1 << 20
+# What is read of a body after it was refused: a client that is still sending would not see the answer.
+_DRAIN_BYTES = 64 << 20
+_DRAIN_SECONDS = 5.0
+
+
+async def store(gateway: Gateway, request: Request) -> Response:
+    """Answer ``POST /studies`` and ``POST /studies/{study}``."""
+    study = request.path_params.get("study")
+    stream = request.stream()
+    try:
+        choice = negotiate(gateway.accept(request), OFFERS)
+        target = Store(
+            gateway.archive.receiver,
+            gateway.committers,
+            Origin("stow", address=request.client.host if request.client else ""),
+            study=study,
+            max_part_bytes=gateway.settings.max_part_bytes,
+        )
+        body = body_for(request.headers.get("content-type", ""), target)
+        outcomes = await _receive(gateway, stream, body)
+        status = status_of(outcomes)
+    except ClientDisconnect:
+        raise
+    except Exception:
+        await _drain(stream)
+        raise
+    gateway.metrics.stored(outcomes)
+    data = answer(outcomes, gateway.links(request), study)
+    headers = {"Warning": said} if (said := warnings_of(outcomes)) else {}
+    if choice.offer.content.endswith("xml"):
+        return Response(to_native_xml(data), status, headers, media_type=choice.offer.content)
+    return Response(orjson.dumps(data), status, headers, media_type=choice.offer.content)
+
+
+async def _receive(gateway: Gateway, stream: AsyncIterator[bytes], body: Body) -> list[Outcome]:
+    """Pass the body on to a thread; while that writes a piece, the next one arrives."""
+    waiting: list[bytes] = []
+    size = 0
+    writing: asyncio.Task[None] | None = None
+    try:
+        async for chunk in stream:
+            waiting.append(chunk)
+            size += len(chunk)
+            if size < _PIECE:
+                continue
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(gateway.in_thread(body.feed, b"".join(waiting)))
+            waiting, size = [], 0
+        if writing is not None:
+            await writing
+            writing = None
+        return await gateway.in_thread(_finish, body, b"".join(waiting))
+    except BaseException:
+        if writing is not None:
+            await asyncio.wait([writing])
+        await asyncio.shield(gateway.in_thread(body.abandon))
+        raise
+
+
+def _finish(body: Body, rest: bytes) -> list[Outcome]:
+    if rest:
+        body.feed(rest)
+    return body.finish()
+
+
+async def _drain(stream: AsyncIterator[bytes]) -> None:
+    size = 0
+    until = time.monotonic() + _DRAIN_SECONDS
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for chunk in stream:
+                size += len(chunk)
+                if size > _DRAIN_BYTES or time.monotonic() > until:
+                    return
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return
+
+
+def status_of(outcomes: list[Outcome]) -> int:
+    """Return the status of the answer (PS3.18 10.5.3): 200 all stored, 202 some, 409 none.
+
+    Raises ``OutOfResourcesError`` if none is stored for want of space: the sender may try again.
+    """
+    failed = [outcome for outcome in outcomes if outcome.reason]
+    if not failed:
+        return 200
+    if len(failed) < len(outcomes):
+        return 202
+    for outcome in failed:
+        if outcome.reason == OUT_OF_RESOURCES:
+            raise OutOfResourcesError(outcome.detail)
+    return 409
+
+
+def answer(outcomes: list[Outcome], links: Links, study: str | None) -> Attributes:
+    """Return the Store Instances Response Module (PS3.18 I.2) in the DICOM JSON model."""
+    stored = [outcome for outcome in outcomes if not outcome.reason]
+    failed = [outcome for outcome in outcomes if outcome.reason and outcome.sop_instance]
+    unknown = [outcome for outcome in outcomes if outcome.reason and not outcome.sop_instance]
+    result: Attributes = {}
+    studies = {outcome.head.study for outcome in stored if outcome.head}
+    if study is not None and stored:
+        studies.add(study)
+    if len(studies) == 1:
+        result["00081190"] = {"vr": "UR", "Value": [links.study(studies.pop())]}
+    if failed:
+        result["00081198"] = {"vr": "SQ", "Value": [_reference(each) | _reason(each) for each in failed]}
+    if stored:
+        result["00081199"] = {"vr": "SQ", "Value": [_reference(each) | _retrieve(each, links) for each in stored]}
+    if unknown:
+        result["0008119A"] = {"vr": "SQ", "Value": [_reason(each) for each in unknown]}
+    return result
+
+
+def _reference(outcome: Outcome) -> Attributes:
+    return {
+        "00081150": {"vr": "UI", "Value": [outcome.sop_class]} if outcome.sop_class else {"vr": "UI"},
+        "00081155": {"vr": "UI", "Value": [outcome.sop_instance]},
+    }
+
+
+def _reason(outcome: Outcome) -> Attributes:
+    return {"00081197": {"vr": "US", "Value": [outcome.reason]}}
+
+
+def _retrieve(outcome: Outcome, links: Links) -> Attributes:
+    head = outcome.head
+    assert head is not None
+    return {"00081190": {"vr": "UR", "Value": [links.instance(head.study, head.series, outcome.sop_instance)]}}
+
+
+def warnings_of(outcomes: list[Outcome], most: int = 5) -> str:
+    """Return the value of a Warning field (RFC 7234 5.5) that says for a person what is wrong with which part."""
+    said = [(number, each.detail) for number, each in enumerate(outcomes, 1) if each.reason]
+    texts = [f"part {number}: {detail}" for number, detail in said[:most]]
+    if len(said) > most:
+        texts.append(f"and {len(said) - most} parts more")
+    return ", ".join(f'299 vna "{_quotable(text)}"' for text in texts)
+
+
+def _quotable(text: str) -> str:
+    printable = "".join(each if 32 <= ord(each) < 127 else "?" for each in text[:300])
+    return printable.replace("\\", "/").replace('"', "'")

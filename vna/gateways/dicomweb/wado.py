@@ -1,0 +1,80 @@
+"""WADO-RS, the retrieve transaction (PS3.18 10.4): studies, series and instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vna.dicom.elements import EXPLICIT_LITTLE
+from vna.dicom.multipart import new_boundary, related_type, write_related
+from vna.domain.errors import UnsupportedError
+from vna.domain.records import Location
+from vna.gateways.dicomweb.context import Gateway
+from vna.gateways.dicomweb.errors import HttpError
+from vna.gateways.dicomweb.negotiate import Choice, Offer, negotiate
+from vna.gateways.dicomweb.streaming import byte_range, range_headers, stream
+from vna.ports.objects import ObjectStore
+from vna.retrieve.instances import Rendition, read, read_many, rendition
+from vna.retrieve.select import select
+
+DICOM = "application/dicom"
+_RELATED = Offer(DICOM, related=True)
+_SINGLE = Offer(DICOM, related=False)
+# PS3.18 8.7.3.5.2: who names no transfer syntax gets this one.
+_DEFAULT_SYNTAXES = (EXPLICIT_LITTLE,)
+
+
+async def retrieve(gateway: Gateway, request: Request) -> Response:
+    """Answer ``GET /studies/{study}``, and below it a series or an instance."""
+    is_instance = "instance" in request.path_params
+    choice = negotiate(gateway.accept(request), (_RELATED, _SINGLE) if is_instance else (_RELATED,))
+    items = await gateway.in_thread(_renditions, gateway, request.path_params, choice)
+    if choice.offer.related:
+        boundary = new_boundary()
+        body = _related(gateway.archive.objects, items, boundary)
+        return await stream(gateway, body, {"Content-Type": related_type(DICOM, boundary)})
+    return await _single(gateway, request, items[0])
+
+
+def _renditions(gateway: Gateway, path: Mapping[str, str], choice: Choice) -> list[Rendition]:
+    found = select(gateway.archive.index, path["study"], path.get("series"), path.get("instance"))
+    return [_rendition(each, choice.syntaxes or _DEFAULT_SYNTAXES) for each in found]
+
+
+def _rendition(location: Location, syntaxes: Sequence[str]) -> Rendition:
+    try:
+        return rendition(location, syntaxes)
+    except UnsupportedError as error:
+        hint = "ask for transfer-syntax=* to have it as stored"
+        raise HttpError(406, "not-acceptable", f"{error}; {hint}") from error
+
+
+def _related(objects: ObjectStore, items: Sequence[Rendition], boundary: str) -> Iterator[bytes]:
+    parts = ((_part_headers(item), content) for item, content in read_many(objects, items))
+    return write_related(parts, boundary)
+
+
+def _part_headers(item: Rendition) -> dict[str, str]:
+    return {"Content-Type": f"{DICOM}; transfer-syntax={item.transfer_syntax}"}
+
+
+async def _single(gateway: Gateway, request: Request, item: Rendition) -> Response:
+    objects = gateway.archive.objects
+    headers = _part_headers(item)
+    if item.size is None:
+        return await stream(gateway, read(objects, item), headers)
+    headers |= {"Accept-Ranges": "bytes", "ETag": f'"{item.location.digest}"'}
+    part = byte_range(request.headers.get("range"), item.size) if _range_counts(request, headers["ETag"]) else None
+    if part is None:
+        return await stream(gateway, read(objects, item), headers | {"Content-Length": str(item.size)})
+    start, length = part
+    pieces = objects.stream(item.location.key, start, length)
+    return await stream(gateway, pieces, headers | range_headers(start, length, item.size), 206)
+
+
+def _range_counts(request: Request, tag: str) -> bool:
+    """Say whether the range is of the content that the client had before (RFC 9110 13.1.5)."""
+    condition = request.headers.get("if-range")
+    return condition is None or condition == tag
