@@ -26,7 +26,6 @@ WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", 
 _ONE_VALUE_VRS = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is a character there (PS3.5 6.2)
 _NUMBER_VRS = ("DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV")
 _READERS: dict[str, Callable[[str], Span]] = {"DA": moments.date, "TM": moments.time, "DT": moments.date_time}
-_BLANKS = " \0\t\r\n"
 _EMPTY = '""'  # PS3.4 C.2.2.2.7
 _UID = re.compile(r"[0-9A-Za-z._-]{1,64}")  # senders do put letters into UIDs, and ask for them
 _AGE = re.compile(r"\d{3}[DWMY]")
@@ -66,10 +65,10 @@ def criteria_for(path: str, vr: str, value: str) -> tuple[Criterion, ...]:
     InvalidQueryError
         The value is none that the VR allows in a query; names the attribute.
     """
-    text = value.strip(_BLANKS)
+    text = _trim(value)
     if not text or not text.strip("*"):
         return ()
-    values = [text] if vr in _ONE_VALUE_VRS else [part.strip(_BLANKS) for part in text.split("\\")]
+    values = [text] if vr in _ONE_VALUE_VRS else [_trim(part) for part in text.split("\\")]
     values = list(dict.fromkeys(part for part in values if part))
     if not values:
         return ()
@@ -112,6 +111,10 @@ def describe(path: str) -> str:
     return ".".join(keyword_for_tag(part) or part if _TAG.fullmatch(part) else part for part in path.split("."))
 
 
+def _trim(text: str) -> str:
+    return text.strip().strip("\0").strip()
+
+
 def _refuse(path: str, value: str, why: str) -> InvalidQueryError:
     return InvalidQueryError(f"{describe(path)}: {value[:64]!r} cannot be matched: {why}", attribute=path)
 
@@ -123,14 +126,22 @@ def _has_wildcard(text: str) -> bool:
 def _names(path: str, values: list[str]) -> tuple[Criterion, ...]:
     """Person names (PS3.5 6.2.1.2): each component group given must match a component group."""
     if len(values) == 1:
-        groups = [fold_name(group) for group in values[0].split("=")]
+        groups = [_name(group) for group in values[0].split("=")]
         groups = [group for group in groups if group.strip("*^")]
         return tuple(
             Wildcard(path, group) if _has_wildcard(group) else AnyOf(path, (group,)) for group in dict.fromkeys(groups)
         )
     if any(_has_wildcard(value) or "=" in value for value in values):
         raise ValueError("several names cannot be joined with wild cards or component groups")
-    return (AnyOf(path, tuple(dict.fromkeys(_or_empty(value, fold_name) for value in values))),)
+    return (AnyOf(path, tuple(dict.fromkeys(_or_empty(value, _name) for value in values))),)
+
+
+def _name(text: str) -> str:
+    family, comma, given = text.partition(",")
+    # As the normaliser reads what people write: "Doe, Jane" is Doe^Jane.
+    if comma and "^" not in text and "," not in given and family.strip() and given.strip():
+        text = f"{family}^{given}"
+    return fold_name(text)
 
 
 def _moments(path: str, vr: str, values: list[str]) -> Criterion:
