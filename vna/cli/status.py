@@ -1,0 +1,136 @@
+"""``vna status``: what runs, what waits, what is stored."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from vna.bootstrap import Archive
+from vna.cli.open_archive import age, open_archive, size
+from vna.domain.errors import ArchiveError
+from vna.domain.origin import now_us
+from vna.ingest.receive import ingest_queue
+
+# Beat sends one every 15 seconds; two may be late.
+_HEARTBEAT_OLD = 45
+
+
+def _listening(host: str, port: int) -> dict[str, Any]:
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # a comparison, not a bind
+    try:
+        socket.create_connection((target, port), timeout=2).close()
+    except OSError as error:
+        return {"ok": False, "text": f"{host}:{port} does not answer ({error.strerror or error})"}
+    return {"ok": True, "text": f"{host}:{port} answers"}
+
+
+def _broker(archive: Archive) -> dict[str, Any]:
+    archive.queue.check()
+    spool = archive.settings.spool.id
+    waiting = {
+        name: archive.queue.depth(name) for name in (ingest_queue(spool), ingest_queue(spool, large=True), "lifecycle")
+    }
+    return {
+        "ok": True,
+        "text": "messages waiting: " + ", ".join(f"{name} {n}" for name, n in waiting.items()),
+        "waiting": waiting,
+    }
+
+
+def _workers(archive: Archive) -> dict[str, Any]:
+    path = archive.settings.run_path / "heartbeat.json"
+    if not path.exists():
+        return {"ok": False, "text": "no heartbeat yet: no worker and beat have run on this data folder"}
+    beat = json.loads(path.read_text())
+    old = (datetime.now(UTC) - datetime.fromisoformat(beat["when"])).total_seconds()
+    text = f"last heartbeat through beat, broker and worker {age(old)} ago, on {beat['host']}"
+    return {"ok": old < _HEARTBEAT_OLD, "text": text, "heartbeat_seconds": old}
+
+
+def _spool(archive: Archive) -> dict[str, Any]:
+    count = waiting = 0
+    oldest = now = now_us()
+    for entry in archive.spool.entries():
+        count += 1
+        waiting += entry.length
+        oldest = min(oldest, entry.received_us)
+    old = (now - oldest) / 1e6
+    text = f"{count} entries, {size(waiting)}" + (f", oldest {age(old)}" if count else "")
+    return {"ok": True, "text": text, "entries": count, "bytes": waiting, "oldest_seconds": old}
+
+
+def _quarantine(archive: Archive) -> dict[str, Any]:
+    count = archive.quarantine.count()
+    return {
+        "ok": not count,
+        "text": f"{count} entries" + ("; see `vna quarantine list`" if count else ""),
+        "entries": count,
+    }
+
+
+def _objects(archive: Archive) -> dict[str, Any]:
+    archive.objects.check()
+    settings = archive.settings
+    where = f"bucket {settings.store.bucket}" if settings.store.kind == "s3" else str(settings.objects_path)
+    return {"ok": True, "text": f"{where} takes objects"}
+
+
+def _index(archive: Archive) -> dict[str, Any]:
+    archive.index.check()
+    counts = archive.index.counts()
+    text = (
+        f"{counts.patients} patients, {counts.studies} studies, {counts.series} series, "
+        f"{counts.instances} instances, {size(counts.bytes)}"
+    )
+    names = ("patients", "studies", "series", "instances", "bytes")
+    return {"ok": True, "text": text} | {name: getattr(counts, name) for name in names}
+
+
+def look(archive: Archive) -> dict[str, dict[str, Any]]:
+    """Return what each part says of itself: ``ok``, ``text``, and its numbers."""
+    settings = archive.settings
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "dimse": lambda: _listening(settings.dimse.host, settings.dimse.port),
+        "http": lambda: _listening(settings.http.host, settings.http.port),
+        "broker": lambda: _broker(archive),
+        "workers": lambda: _workers(archive),
+        "spool": lambda: _spool(archive),
+        "quarantine": lambda: _quarantine(archive),
+        "objects": lambda: _objects(archive),
+        "index": lambda: _index(archive),
+    }
+    found = {}
+    for name, ask in parts.items():
+        try:
+            found[name] = ask()
+        except (ArchiveError, OSError, ValueError) as error:
+            found[name] = {"ok": False, "text": str(error) or type(error).__name__}
+    return found
+
+
+@click.command("status", short_help="Show what runs, what waits and what is stored.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for a machine.")
+def command(as_json: bool) -> None:
+    """Show what runs, what waits and what is stored.
+
+    Exit code 1 if a part does not work, or something is in quarantine.
+    """
+    with open_archive() as archive:
+        found = look(archive)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name, part in found.items():
+            table.add_row(name, "[green]ok[/]" if part["ok"] else "[red]look[/]", part["text"])
+        Console(highlight=False).print(table)
+    if not all(part["ok"] for part in found.values()):
+        sys.exit(1)
