@@ -230,7 +230,7 @@ class Sweeper:
             for line in file:
                 nonce, _, when = line.partition(" ")
                 with suppress(ValueError):
-                    if 0 <= now - float(when) < _PATIENCE_SECONDS:
+                    if abs(now - float(when)) < _PATIENCE_SECONDS:
                         sent[nonce] = float(when)
         return sent
 

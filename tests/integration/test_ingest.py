@@ -1,0 +1,371 @@
+"""From the spool to stored and searchable, over the real folder store and SQLite."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydicom.data
+import pytest
+
+from tests.support.instances import ORIGIN, Acknowledged, digest_of, make_settings, part10, spool_one
+from vna.bootstrap import Archive
+from vna.domain.errors import InvalidQueryError, UnavailableError
+from vna.domain.origin import Origin
+from vna.domain.query import Hit, Level, Query
+from vna.domain.records import IndexedInstance
+from vna.ingest import document
+from vna.ingest.commit import CommitReport, Committer
+from vna.ingest.conflict import conflict_key
+from vna.ingest.journal import Journal
+from vna.ports.index import Upserted
+from vna.ports.objects import Put
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    made = Archive(make_settings(tmp_path / "data"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def oracle() -> Acknowledged:
+    return Acknowledged.empty()
+
+
+def committer(archive: Archive, build: Any = document.build) -> Committer:
+    return Committer(
+        archive.spool, archive.objects, archive.index, Journal(archive.spool), archive.quarantine, build=build
+    )
+
+
+def commit_all(archive: Archive, made: Committer | None = None) -> CommitReport:
+    names = sorted(entry.name for entry in archive.spool.entries())
+    return (made or committer(archive)).commit(names)
+
+
+def hits(archive: Archive, level: Level) -> list[Hit]:
+    archive.index.refresh()
+    return archive.index.query(Query(level))
+
+
+def test_a_batch_is_stored_and_found(archive: Archive, oracle: Acknowledged) -> None:
+    oracle.spool(archive.spool, [part10(number, study=1 + number % 3, series=1 + number % 2) for number in range(64)])
+    report = commit_all(archive)
+    assert report.stored == 64
+    assert (report.duplicates, report.conflicts, report.gone, report.quarantined, report.failed) == (0, 0, 0, [], [])
+    oracle.check(archive)
+    assert len(hits(archive, Level.STUDY)) == 3
+    assert len(hits(archive, Level.SERIES)) == 6
+    assert list((archive.spool.path / "attempts").iterdir()) == []
+
+
+def test_what_is_stored_tells_whence_it_came(archive: Archive) -> None:
+    data = part10(5)
+    entry = spool_one(archive.spool, data, Origin("stow", "alice", "", "192.0.2.9"))
+    commit_all(archive)
+    (hit,) = hits(archive, Level.INSTANCE)
+    assert hit.location is not None
+    assert archive.objects.get(hit.location.key) == data
+    metadata = document.parse_metadata(archive.objects.get(hit.location.key.removesuffix(".dcm") + ".json"))
+    assert metadata.origin == Origin("stow", "alice", "", "192.0.2.9")
+    assert metadata.received_us == entry.received_us
+    assert metadata.digest == digest_of(data)
+
+
+def test_doing_it_all_again_changes_nothing(archive: Archive, oracle: Acknowledged, tmp_path: Path) -> None:
+    oracle.spool(archive.spool, [part10(number) for number in range(8)])
+    shutil.copytree(archive.spool.incoming, tmp_path / "copy")
+    commit_all(archive)
+    for path in (tmp_path / "copy").iterdir():
+        shutil.copy(path, archive.spool.incoming / path.name)
+    report = commit_all(archive)
+    assert (report.stored, report.duplicates, report.conflicts) == (0, 8, 0)
+    oracle.check(archive)
+
+
+def test_names_without_a_file_are_done_already(archive: Archive) -> None:
+    entry = spool_one(archive.spool, part10())
+    archive.spool.file(entry).unlink()
+    assert committer(archive).commit([entry.name]).gone == 1
+
+
+def test_names_that_are_no_entries_touch_nothing(archive: Archive, tmp_path: Path) -> None:
+    victim = tmp_path / "victim.dcm"
+    victim.write_bytes(part10())
+    report = committer(archive).commit(["../../../victim.dcm", str(victim), "", "x" * 5000])
+    assert report == CommitReport()
+    assert victim.exists()
+    assert archive.quarantine.count() == 0
+
+
+def test_same_bytes_twice_are_one_instance(archive: Archive, oracle: Acknowledged) -> None:
+    data = part10()
+    oracle.spool(archive.spool, [data, data])
+    report = commit_all(archive)
+    assert (report.stored, report.duplicates) == (1, 1)
+    oracle.spool(archive.spool, [data])
+    assert commit_all(archive).duplicates == 1
+    oracle.check(archive)
+
+
+def test_the_index_holds_what_the_stored_metadata_says(archive: Archive) -> None:
+    data = part10()
+    first = spool_one(archive.spool, data)
+    second = spool_one(archive.spool, data)
+    made = committer(archive)
+    made.commit([second.name])
+    given: list[IndexedInstance] = []
+    real = archive.index.upsert
+
+    def upsert(instances: Sequence[IndexedInstance]) -> list[Upserted]:
+        given.extend(instances)
+        return real(instances)
+
+    archive.index.upsert = upsert  # type: ignore[method-assign]
+    made.commit([first.name])
+    assert [instance.received_us for instance in given] == [second.received_us]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_other_bytes_under_the_same_uids_are_kept_and_noted(archive: Archive, oracle: Acknowledged, first: int) -> None:
+    contents = [part10(1, pixels=b"\1" * 128), part10(1, pixels=b"\2" * 128)]
+    entries = oracle.spool(archive.spool, contents)
+    made = committer(archive)
+    reports = [made.commit([entries[number].name]) for number in (first, 1 - first)]
+    assert [report.conflicts for report in reports] == [0, 1]
+    oracle.check(archive)
+    (hit,) = hits(archive, Level.INSTANCE)
+    assert hit.location is not None
+    # The one received first is found, whichever was committed first.
+    assert hit.location.digest == digest_of(contents[0])
+    (fact,) = archive.objects.list("facts/conflict/")
+    assert fact.key == conflict_key(hit.location.uids.instance_id, digest_of(contents[1]))
+    told = json.loads(archive.objects.get(fact.key))
+    assert archive.objects.get(told["key"]) == contents[1]
+
+
+def test_a_crash_between_index_and_fact_loses_no_conflict(archive: Archive, oracle: Acknowledged) -> None:
+    entries = oracle.spool(archive.spool, [part10(1, pixels=b"\1" * 128), part10(1, pixels=b"\2" * 128)])
+    made = committer(archive)
+    made.commit([entries[0].name])
+    real = archive.objects.replace
+
+    def replace(key: str, data: bytes) -> None:
+        raise UnavailableError("store: down")
+
+    archive.objects.replace = replace  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        made.commit([entries[1].name])
+    archive.objects.replace = real  # type: ignore[method-assign]
+    assert list(archive.objects.list("facts/")) == []
+    made.commit([entries[1].name])
+    assert len(list(archive.objects.list("facts/conflict/"))) == 1
+    oracle.check(archive)
+
+
+def test_what_cannot_be_read_is_put_aside_and_the_rest_goes_on(archive: Archive, oracle: Acknowledged) -> None:
+    bad = spool_one(archive.spool, b"this is no DICOM file" * 20)
+    oracle.spool(archive.spool, [part10(number) for number in range(5)])
+    report = commit_all(archive)
+    assert report.stored == 5
+    assert report.quarantined == [bad.name]
+    oracle.check(archive)
+    (item,) = archive.quarantine.list()
+    assert item.error == "UnparsableError"
+    assert item.reason
+
+
+def test_a_torn_file_is_put_aside(archive: Archive) -> None:
+    entry = spool_one(archive.spool, part10())
+    with archive.spool.file(entry).open("r+b") as file:
+        file.truncate(200)
+    report = commit_all(archive)
+    assert report.quarantined == [entry.name]
+    assert "torn" in next(archive.quarantine.list()).reason
+
+
+def test_unexpected_failures_are_counted_alone_and_end_in_quarantine(archive: Archive, oracle: Acknowledged) -> None:
+    poison = spool_one(archive.spool, part10(99))
+    batches: list[int] = []
+    current: list[Path] = []
+
+    def build(path: Path, *rest: Any) -> document.Document:
+        current.append(path)
+        if path.name == poison.name:
+            raise RecursionError("nested too deep")
+        return document.build(path, *rest)
+
+    made = committer(archive, build)
+    real = made._journal.begin
+
+    def begin(names: Sequence[str]) -> None:
+        if poison.name in names:
+            batches.append(len(names))
+        real(names)
+
+    made._journal.begin = begin  # type: ignore[method-assign]
+    for attempt in range(3):
+        oracle.spool(archive.spool, [part10(10 * attempt + number) for number in range(4)])
+        report = commit_all(archive, made)
+        assert report.stored == 4
+        assert report.failed == ([poison.name] if attempt < 2 else [])
+    # With others the first time, when nobody knew; never again.
+    assert batches == [5, 1, 1]
+    oracle.check(archive)
+    (item,) = archive.quarantine.list()
+    assert (item.error, item.attempts) == ("RecursionError", 3)
+    assert "nested too deep" in item.reason
+    assert made._journal.suspects() == set()
+
+
+def test_a_retried_entry_goes_through_when_the_cause_is_gone(archive: Archive, oracle: Acknowledged) -> None:
+    (entry,) = oracle.spool(archive.spool, [part10()])
+
+    def build(*_: Any) -> document.Document:
+        raise ValueError("a bug")
+
+    made = committer(archive, build)
+    for _ in range(3):
+        commit_all(archive, made)
+    (item,) = archive.quarantine.list()
+    assert list(archive.spool.entries()) == []
+    assert archive.quarantine.retry(item.id[:6]) == entry
+    assert commit_all(archive).stored == 1
+    oracle.check(archive)
+    assert archive.quarantine.count() == 0
+    assert list((archive.spool.path / "attempts").iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["objects", "index"])
+def test_services_that_are_down_count_as_nobodys_failure(archive: Archive, oracle: Acknowledged, part: str) -> None:
+    oracle.spool(archive.spool, [part10(number) for number in range(5)])
+    made = committer(archive)
+    service: Any = getattr(archive, part)
+    call = "put_batch" if part == "objects" else "upsert"
+    real = {name: getattr(service, name) for name in (call, "check")}
+
+    def down(*_: Any) -> Any:
+        raise UnavailableError("down")
+
+    for name in real:
+        setattr(service, name, down)
+    for _ in range(5):
+        with pytest.raises(UnavailableError):
+            commit_all(archive, made)
+    assert len(list(archive.spool.entries())) == 5
+    for name, method in real.items():
+        setattr(service, name, method)
+    report = commit_all(archive, made)
+    assert report.stored + report.duplicates == 5
+    oracle.check(archive)
+    assert archive.quarantine.count() == 0
+    assert list((archive.spool.path / "attempts").iterdir()) == []
+
+
+def test_an_entry_that_the_index_refuses_for_good_does_not_hold_up_its_batch(
+    archive: Archive, oracle: Acknowledged
+) -> None:
+    oracle.spool(archive.spool, [part10(number) for number in range(3)])
+    refused = spool_one(archive.spool, part10(66))
+    real = archive.index.upsert
+
+    def upsert(instances: Sequence[IndexedInstance]) -> list[Upserted]:
+        if any(instance.uids.sop.endswith(".66") for instance in instances):
+            raise InvalidQueryError("cannot be mapped")
+        return real(instances)
+
+    archive.index.upsert = upsert  # type: ignore[method-assign]
+    made = committer(archive)
+    report = commit_all(archive, made)
+    assert report.stored + report.duplicates == 3
+    assert report.failed == [refused.name]
+    commit_all(archive, made)
+    assert commit_all(archive, made).quarantined == [refused.name]
+    assert "cannot be mapped" in next(archive.quarantine.list()).reason
+
+
+def test_an_entry_that_another_worker_finishes_meanwhile_is_no_error(archive: Archive, oracle: Acknowledged) -> None:
+    entries = oracle.spool(archive.spool, [part10(number) for number in range(4)])
+    mine, other = committer(archive), committer(archive)
+    real = archive.objects.put_batch
+    once = [entries[2].name]
+
+    def put_batch(puts: Sequence[Put]) -> list[bool]:
+        if once:
+            archive.objects.put_batch = real  # type: ignore[method-assign]
+            other.commit([once.pop()])
+        return real(puts)
+
+    archive.objects.put_batch = put_batch  # type: ignore[method-assign]
+    report = mine.commit([entry.name for entry in entries])
+    assert report.stored + report.duplicates + report.gone == 4
+    oracle.check(archive)
+
+
+def _race(folder: str, names: list[str], start: Any) -> None:
+    archive = Archive(make_settings(Path(folder)))
+    made = archive.committer()
+    start.wait()
+    for begin in range(0, len(names), 16):
+        made.commit(names[begin : begin + 16])
+    made.close()
+    archive.close()
+
+
+def test_workers_that_race_on_a_patients_first_instances_make_one_patient(
+    archive: Archive, oracle: Acknowledged, tmp_path: Path
+) -> None:
+    entries = oracle.spool(archive.spool, [part10(number, study=1, series=1 + number % 3) for number in range(96)])
+    names = [entry.name for entry in entries]
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(3)
+    orders = [names, names[::-1], names[32:] + names[:32]]
+    workers = [context.Process(target=_race, args=(str(tmp_path / "data"), order, start)) for order in orders]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    oracle.check(archive)
+    counts = archive.index.counts()
+    assert (counts.patients, counts.studies, counts.series, counts.instances) == (1, 1, 3, 96)
+
+
+def _real_files() -> list[Path]:
+    folder = Path(pydicom.data.__file__).parent / "test_files"
+    return sorted(path for path in folder.rglob("*.dcm"))
+
+
+def test_real_files_are_stored_or_put_aside_with_a_reason(archive: Archive) -> None:
+    files = _real_files()
+    assert len(files) > 50
+    sent = {}
+    for path in files:
+        entry = spool_one(archive.spool, path.read_bytes(), ORIGIN)
+        sent[entry.name] = digest_of(path.read_bytes())
+    made = committer(archive)
+    names = sorted(sent)
+    done = 0
+    for begin in range(0, len(names), 64):
+        report = made.commit(names[begin : begin + 64])
+        assert report.failed == []
+        done += report.stored + report.duplicates + len(report.quarantined)
+    assert done == len(names)
+    stored = {
+        digest_of(archive.objects.get(info.key))
+        for info in archive.objects.list("instances/")
+        if info.key.endswith(".dcm")
+    }
+    aside = {item.name: item for item in archive.quarantine.list()}
+    for name, digest in sent.items():
+        assert digest in stored or name in aside
+    for item in aside.values():
+        assert item.error == "UnparsableError"
+        assert len(item.reason) > 10
+    assert len(aside) < len(files) / 4
