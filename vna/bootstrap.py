@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from vna.config import Settings
-from vna.ingest.commit import Committer
-from vna.ingest.journal import Journal
-from vna.ingest.quarantine import Quarantine
-from vna.ingest.receive import Hints, Receiver
-from vna.ingest.spool import Spool
-from vna.ingest.sweep import Sweeper
-from vna.ports.index import Index
-from vna.ports.objects import ObjectStore
-from vna.ports.queue import Queue
+
+# A gateway needs no parser and a client no committer: what is not used is not imported.
+if TYPE_CHECKING:
+    from vna.ingest.commit import Committer
+    from vna.ingest.quarantine import Quarantine
+    from vna.ingest.receive import Receiver
+    from vna.ingest.spool import Spool
+    from vna.ingest.sweep import Sweeper
+    from vna.ports.index import Index
+    from vna.ports.objects import ObjectStore
+    from vna.ports.queue import Queue
 
 
 class Archive:
@@ -54,11 +57,15 @@ class Archive:
     @cached_property
     def spool(self) -> Spool:
         """The spool."""
+        from vna.ingest.spool import Spool
+
         return Spool(self.settings.spool_path, self.settings.spool.min_free_bytes)
 
     @cached_property
     def receiver(self) -> Receiver:
         """The way in, for gateways."""
+        from vna.ingest.receive import Hints, Receiver
+
         spool = self.settings.spool
         hints = Hints(self.queue, spool.id, batch=spool.batch_instances, seconds=spool.batch_seconds)
         return Receiver(self.spool, hints)
@@ -66,10 +73,16 @@ class Archive:
     @cached_property
     def quarantine(self) -> Quarantine:
         """The quarantine of the spool."""
+        from vna.ingest.journal import Journal
+        from vna.ingest.quarantine import Quarantine
+
         return Quarantine(self.spool, Journal(self.spool), self.objects)
 
     def committer(self, interrupts: tuple[type[Exception], ...] = ()) -> Committer:
         """Return a new committer with a journal note of its own, for one worker process or thread."""
+        from vna.ingest.commit import Committer
+        from vna.ingest.journal import Journal
+
         return Committer(
             self.spool,
             self.objects,
@@ -83,6 +96,9 @@ class Archive:
     @cached_property
     def sweeper(self) -> Sweeper:
         """The sweeper of the spool."""
+        from vna.ingest.journal import Journal
+        from vna.ingest.sweep import Sweeper
+
         spool = self.settings.spool
         return Sweeper(
             self.spool,

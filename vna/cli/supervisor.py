@@ -30,7 +30,7 @@ class Part:
     command
         Program and arguments.
     ready
-        Called until it returns ``True``; a part is started when the one before it is ready.
+        Called until it returns ``True``.
     stop_seconds
         How long it may take to end after SIGTERM; then it is killed.
     nice
@@ -49,12 +49,12 @@ class Part:
 
 
 class Supervisor:
-    """Starts parts in order, restarts what dies (with growing pauses), stops in reverse order.
+    """Starts parts together, restarts what dies (with growing pauses), stops in reverse order.
 
     Parameters
     ----------
     parts
-        In the order of starting.
+        The last is stopped first.
     logs
         Folder for one log file a part.
     say
@@ -89,9 +89,11 @@ class Supervisor:
         UnavailableError
             A part ended or was not ready in time; what was started is stopped.
         """
+        # All at once: each finds the others by itself when it needs them, and most of the time is their imports.
         for part in self._parts:
             self._launch(part)
-            deadline = time.monotonic() + ready_seconds
+        deadline = time.monotonic() + ready_seconds
+        for part in self._parts:
             while not part.ready():
                 assert part.process is not None
                 code = part.process.poll()
@@ -144,7 +146,7 @@ class Supervisor:
             self._launch(part)
 
     def stop(self) -> None:
-        """Stop every part, the last started first; kill what does not end in its time."""
+        """Stop every part, the last first; kill what does not end in its time."""
         for part in reversed(self._parts):
             process = part.process
             if process is None or process.poll() is not None:
