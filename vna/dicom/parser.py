@@ -195,7 +195,7 @@ class Parser:
                 raise UnparsableError(f"the data set has more than {MOST_ELEMENTS} elements")
             odd = group & 1
             if vr is None or vr == "UN":
-                vr = self._vr(tag, scope) if length else vr or self._vr(tag, scope)
+                vr = self._vr(tag, scope)
                 if not explicit and length != UNDEFINED and start + length > end:
                     again = self._explicit_after_all(pos, end, little=little)
                     if again is not None:
@@ -392,6 +392,7 @@ class Parser:
         key = hex_tag(tag)
         if length == UNDEFINED and (tag in PIXEL_TAGS or (vr in BULK_VRS and vr != "UN")):
             offsets, self._offsets = self._offsets, ()
+            vr = "OB" if tag == PIXEL_DATA else vr  # PS3.5 A.4, also where the file says OW or nothing
             found, after = walk_fragments(
                 self.peek, self.warn, vr, start=start, end=end, extended=offsets, little=scope.little
             )

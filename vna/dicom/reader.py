@@ -22,7 +22,8 @@ from vna.domain.records import Attributes
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.8.1"})
+# Deflated Explicit VR, and the two JPIP Referenced Deflate ones (PS3.5 A.5, A.7, A.11).
+DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 _IMPLICIT = frozenset({IMPLICIT_LITTLE, "1.2.840.113619.5.2"})
 _DICOMDIR = "1.2.840.10008.1.3.10"
@@ -102,9 +103,9 @@ def _read(fd: int) -> Header:
     meta, pos = _read_meta(parser, start, source.end)
     syntax = first_text(meta, "00020010").strip()
     if not syntax:
-        syntax = _guess(parser.peek(12, pos))
+        syntax = _guess(parser.peek(12, pos), sure=bool(meta) or start == 132)
         parser.warn(f"the file does not tell its transfer syntax; taken for {syntax}")
-    deflated = syntax == "1.2.840.10008.1.2.1.99"
+    deflated = syntax in DEFLATED
     walker = parser
     data: Source = source
     if deflated:
@@ -150,18 +151,19 @@ def _is_meta(head: bytes) -> bool:
     return head[:2] == b"\x02\0" and head[4:6] in KNOWN_VRS
 
 
-def _guess(head: bytes) -> str:
-    """Return the transfer syntax that a data set without File Meta Information looks like."""
+def _guess(head: bytes, *, sure: bool) -> str:
+    """Return the transfer syntax that a data set which does not tell it looks like.
+
+    ``sure`` says that something else has shown it to be DICOM.
+    """
     if len(head) < 8:
         raise UnparsableError("not DICOM: too short for a data set")
     group = int.from_bytes(head[:2], "little")
     if head[4:6] in KNOWN_VRS:
         # Group 0008, which data sets begin with, is 0x0800 when read the wrong way round.
         return EXPLICIT_BIG if group > 0x00FF and not group & 0xFF else EXPLICIT_LITTLE
-    if (
-        group > 0x0010
-        or public_vr(int.from_bytes(head[:2], "little") << 16 | int.from_bytes(head[2:4], "little")) == "UN"
-    ):
+    known = public_vr(group << 16 | int.from_bytes(head[2:4], "little")) != "UN"
+    if not sure and (group > 0x0010 or not known):
         raise UnparsableError("not DICOM: it has neither a preamble nor the beginning of a data set")
     return IMPLICIT_LITTLE
 

@@ -94,8 +94,8 @@ def rebuild(data: bytes) -> IndexedInstance:
     Raises ``IntegrityError`` if it cannot be read.
     """
     metadata = parse_metadata(data)
-    view = normalise(metadata.header.attributes)
     try:
+        view = normalise(metadata.header.attributes)
         return _instance(
             metadata.header,
             view,
@@ -104,7 +104,7 @@ def rebuild(data: bytes) -> IndexedInstance:
             received_us=metadata.received_us,
             origin=metadata.origin,
         )
-    except InvalidInputError as error:
+    except (InvalidInputError, AttributeError, TypeError, KeyError, ValueError) as error:
         raise IntegrityError(f"metadata document of {metadata.key}: {error}") from error
 
 

@@ -6,9 +6,13 @@ import re
 from calendar import monthrange
 from functools import lru_cache
 from math import isfinite
+from struct import Struct
+from struct import error as struct_error
 from typing import Literal
 
 Fill = Literal["low", "high"]
+
+_SINGLE = Struct("<f")
 
 _DATE = re.compile(r"(\d{4})([.\-/]?)(\d{2})\2(\d{2})", re.ASCII)
 _TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d+))?)?)?", re.ASCII)
@@ -123,3 +127,21 @@ def number(value: float | str) -> str:
     if not isfinite(value):
         raise ValueError(f"{value!r} is not a number")
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+@lru_cache(maxsize=16384)
+def single(value: float) -> str:
+    """Return a number of single precision (PS3.5 6.2, FL) as its shortest decimal text.
+
+    ``10.60061`` for the double 10.60060977935791 that it becomes in JSON.
+    """
+    try:
+        packed = _SINGLE.pack(value)
+        for digits in (6, 7, 8, 9):
+            text = f"{value:.{digits}g}"
+            if _SINGLE.pack(float(text)) == packed:
+                # A double that never was a single keeps its digits.
+                return number(text) if _SINGLE.unpack(packed)[0] == value else number(value)
+    except (OverflowError, struct_error):
+        pass
+    return number(value)

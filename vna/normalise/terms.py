@@ -30,7 +30,8 @@ def _long(value: Any) -> str:
 _TERM: dict[str, Term] = {
     **dict.fromkeys(("AE", "AS", "CS", "LO", "SH", "UI", "UR", "AT"), _text),
     **dict.fromkeys(("LT", "ST", "UT", "UC"), _long),
-    **dict.fromkeys(("DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"), canonical.number),
+    **dict.fromkeys(("DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FD"), canonical.number),
+    "FL": canonical.single,
     "DA": canonical.date,
     "TM": canonical.time,
     "DT": canonical.datetime,
