@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -192,6 +193,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="VNA_",
+        env_ignore_empty=True,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -286,7 +288,8 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from error
     except (SettingsError, ValueError) as error:
-        raise ConfigurationError(str(error)) from error
+        where = f"{path}: " if isinstance(error, tomllib.TOMLDecodeError) else ""
+        raise ConfigurationError(f"{where}{error}") from error
 
 
 @cache
