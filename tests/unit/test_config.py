@@ -37,7 +37,7 @@ def test_every_wrong_value_is_named_with_its_variable(monkeypatch: pytest.Monkey
 
 def test_broken_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VNA_DIMSE__PEERS", "{not json")
-    with pytest.raises(ConfigurationError, match="(?i)peers|dimse"):
+    with pytest.raises(ConfigurationError, match=r"(?i)peers|dimse"):
         load_settings()
 
 
