@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from botocore.response import StreamingBody
 
-# Connections that may break in a row, without a piece arriving in between, before a reader gives up.
+# Connections in a row that may break before they have brought this much; then a reader gives up.
 _RESUMES = 3
+_ADVANCE = 64 << 10
 _WINDOW = 256 << 10
 _LARGEST_WINDOW = 4 << 20
 
@@ -54,6 +55,8 @@ class RangeReader:
         end = None if length is None else start + length
         failures = 0
         while end is None or start < end:
+            begun = start
+            problem = UnavailableError(f"S3: read {self._key}: ended before its end")
             try:
                 body = self.open(start, None if end is None else end - start)
                 if body is None:
@@ -61,22 +64,19 @@ class RangeReader:
                 with closing(body):
                     while piece := body.read(chunk):
                         start += len(piece)
-                        failures = 0
                         yield piece
+                if start >= (self.size if end is None else min(end, self.size)):
+                    return
             except (*S3_ERRORS, OSError) as error:
                 if status_of(error) == 412:
                     raise UnavailableError(f"S3: {self._key} was replaced while it was read") from error
-                mapped = archive_error(error, f"read {self._key}")
-                failures += 1
                 # What the service itself answers was asked for several times by the client already.
-                if isinstance(error, ClientError) or failures > _RESUMES:
-                    raise mapped from error
-            else:
-                if end is None or start >= min(end, self.size):
-                    return
-                failures += 1
-                if failures > _RESUMES:
-                    raise UnavailableError(f"S3: read {self._key}: ended before its end")
+                if isinstance(error, ClientError):
+                    raise archive_error(error, f"read {self._key}") from error
+                problem.__cause__ = error
+            failures = failures + 1 if start - begun < _ADVANCE else 0
+            if failures > _RESUMES:
+                raise problem
 
 
 class ObjectFile(io.RawIOBase):
