@@ -44,6 +44,9 @@ _DERIVED = frozenset(
 )
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")
 _PLAIN_PATH = re.compile(r"[0-9A-Za-z.@ _/:+-]*")
+# Paths seen that need no rewriting: instances have the same hundred again and again.
+_PLAIN_PATHS: set[str] = set()
+_MAX_PLAIN_PATHS = 20_000
 _PLAIN_WORD = re.compile(rb"[a-wyz0-9]*")
 
 
@@ -132,7 +135,12 @@ def plain_path(key: str) -> str:
 
 def terms_json(terms: Terms) -> bytes:
     """Return terms as stored with an instance."""
-    return orjson.dumps({json_path(path): values for path, values in terms.items() if values})
+    if not terms.keys() <= _PLAIN_PATHS:
+        if len(_PLAIN_PATHS) > _MAX_PLAIN_PATHS:
+            _PLAIN_PATHS.clear()
+        _PLAIN_PATHS.update(path for path in terms if json_path(path) == path)
+        return orjson.dumps({json_path(path): values for path, values in terms.items()})
+    return orjson.dumps(dict(terms))
 
 
 def encode_word(word: str) -> str:
