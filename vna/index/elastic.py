@@ -17,7 +17,7 @@ from vna.index.elastic_errors import MissingIndexError, vendor_errors
 from vna.index.elastic_layout import Layout
 from vna.index.elastic_mapping import KINDS, STATE, Names
 from vna.index.elastic_marker import Marker
-from vna.index.elastic_rebuild import Rebuild, clear_stale
+from vna.index.elastic_rebuild import Rebuild, clear_stale, drop_retired
 from vna.index.elastic_search import Searcher
 from vna.index.elastic_state import StateStore
 from vna.index.elastic_upsert import Writer, Written
@@ -83,6 +83,8 @@ class ElasticIndex(Index):
                 if self._names == self._layout.building:
                     return first
                 marker = written.marker
+                if marker.overdue:
+                    drop_retired(self._connection, self._layout, marker)
                 if marker.building not in (None, written.generation):
                     there()
                     return first

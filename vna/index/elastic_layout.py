@@ -85,6 +85,13 @@ class Layout:
         with vendor_errors("swap aliases"):
             self._connection.client.indices.update_aliases(actions=actions)
 
+    def is_read(self, generation: int) -> bool:
+        """Say whether a scroll still reads a generation."""
+        names = [index_name(self.prefix, kind, generation) for kind in KINDS]
+        with vendor_errors("read statistics"):
+            answer = self._connection.client.indices.stats(index=names, metric="search")
+        return bool(answer["_all"]["total"]["search"]["open_contexts"])
+
     def drop(self, generations: Iterable[int]) -> None:
         """Delete generations; what is live stays, whatever was asked."""
         unwanted = set(generations) - {self.live_generation()}

@@ -29,14 +29,12 @@ class Patients:
 
     def page(self, clause: Body, offset: int, limit: int | None) -> list[Hit]:
         """Return a page in the order of folded name and patient identity."""
-        size = _BUCKETS if limit is None else offset + limit + 1
-        end = None if limit is None else offset + limit
-        ids = list(islice(self._identities(clause, size), offset, end))
-        return [found for at in range(0, len(ids), _BATCH) for found in self._hits(clause, ids[at : at + _BATCH])]
+        return list(self.scroll(clause, _BATCH, offset, limit))
 
-    def scroll(self, clause: Body, page: int) -> Iterator[Hit]:
-        """Yield every patient in that order."""
-        identities = self._identities(clause, _BUCKETS)
+    def scroll(self, clause: Body, page: int, offset: int, limit: int | None) -> Iterator[Hit]:
+        """Yield patients in that order, a page at a time."""
+        end = None if limit is None else offset + limit
+        identities = islice(self._identities(clause, _BUCKETS if end is None else end + 1), offset, end)
         while ids := list(islice(identities, max(1, min(page, _BATCH)))):
             yield from self._hits(clause, ids)
 

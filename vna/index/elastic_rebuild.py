@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import replace
 
 from vna.domain.errors import ArchiveError, ConflictError, UnavailableError
@@ -25,15 +26,16 @@ class Rebuild:
         self._lost = False
         self._marker = self._claim()
         self._beat = threading.Thread(target=self._heartbeat, name="index-rebuild-lease", daemon=True)
+        live = self._marker.generation
         try:
-            live = self._marker.generation
             self._layout.drop(self._layout.generations() - {live})  # what a crash left behind
             self._new = max(self._layout.generations()) + 1
             self._layout.create_generation(self._new)
             # From here on every process writes to both.
             self._write(replace(self._marker, building=self._new))
         except BaseException:
-            self._release(live)
+            with suppress(ArchiveError):
+                self._write(Marker(live))
             raise
         self._beat.start()
 
@@ -52,14 +54,20 @@ class Rebuild:
             # The answer may be lost, not the deed.
             if self._layout.live_generation() != self._new:
                 raise
-        self._release(self._new)
-        self._layout.drop([old])
+        with suppress(ArchiveError):  # it is done; what could not be tidied now the next rebuild tidies
+            if self._layout.is_read(old):
+                self._write(Marker(self._new, retired=old, retired_us=now_us()))
+            else:
+                self._write(Marker(self._new))
+                self._layout.drop([old])
 
     def abandon(self) -> None:
         """Drop the new generation."""
         self._halt()
-        if not self._lost:
-            self._release(self._layout.live_generation())
+        if self._lost:
+            return
+        with suppress(ArchiveError):  # the lease ends by itself, and the next rebuild drops what is left
+            self._write(Marker(self._layout.live_generation()))
             self._layout.drop([self._new])
 
     def _claim(self) -> Marker:
@@ -73,9 +81,6 @@ class Rebuild:
         with self._lock:
             current = replace(marker, revision=self._marker.revision)
             self._marker = write_marker(self._connection, self._layout.prefix, current)
-
-    def _release(self, generation: int) -> None:
-        self._write(Marker(generation))
 
     def _halt(self) -> None:
         self._stop.set()
@@ -91,6 +96,17 @@ class Rebuild:
                 return
             except ArchiveError:
                 continue  # the next beat may reach the service; the lease is longer than several
+
+
+def drop_retired(connection: Connection, layout: Layout, marker: Marker) -> None:
+    """Delete a former generation that was kept for the scrolls that read it."""
+    if marker.retired is None:
+        return
+    try:
+        write_marker(connection, layout.prefix, replace(marker, retired=None))
+    except ConflictError:
+        return  # somebody else does it
+    layout.drop([marker.retired])
 
 
 def clear_stale(connection: Connection, layout: Layout, marker: Marker) -> None:

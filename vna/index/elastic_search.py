@@ -18,7 +18,7 @@ from vna.ports.index import IndexCounts
 # Beyond that many results a page is not ranked again but walked to (index.max_result_window).
 WINDOW = 10_000
 _WALK = 1000
-_KEEP_ALIVE = "5m"
+KEEP_ALIVE = "5m"
 _SWAPS = 3
 
 _STUDY_SERIES, _STUDY_INSTANCES, _SERIES_INSTANCES = "00201206", "00201208", "00201209"
@@ -50,21 +50,17 @@ class Searcher:
             documents = self._connection.search("query", body, self._index(query.level))["hits"]["hits"]
             if query.limit is not None or len(documents) < size:
                 return self._hits(query.level, documents)
-        found: list[Hit] = []
-        wanted = query.limit
-        for documents in self._walk(query.level, clause, _WALK, skip=query.offset):
-            found += self._hits(query.level, documents if wanted is None else documents[: wanted - len(found)])
-            if wanted is not None and len(found) >= wanted:
-                break
-        return found
+        walk = self._walk(query.level, clause, _WALK, query.offset, limit=query.limit)
+        return [found for documents in walk for found in self._hits(query.level, documents)]
 
     def scroll(self, query: Query, page: int) -> Iterator[Hit]:
         """Yield every match, from one state of the index unless it is swapped meanwhile."""
         clause = dsl.clause(query)
         if query.level is Level.PATIENT:
-            yield from self._patients.scroll(clause, page)
+            yield from self._patients.scroll(clause, page, query.offset, query.limit)
             return
-        for documents in self._walk(query.level, clause, max(1, min(page, WINDOW))):
+        wanted = query.limit
+        for documents in self._walk(query.level, clause, max(1, min(page, WINDOW)), query.offset, limit=wanted):
             yield from self._hits(query.level, documents)
 
     def count(self, query: Query) -> int:
@@ -132,22 +128,30 @@ class Searcher:
         }
 
     def _walk(
-        self, level: Level, clause: dsl.Clause, page: int, skip: int = 0, fields: list[str] | None = None
+        self,
+        level: Level,
+        clause: dsl.Clause,
+        page: int,
+        skip: int = 0,
+        *,
+        limit: int | None = None,
+        fields: list[str] | None = None,
     ) -> Iterator[list[Body]]:
         """Yield the matches in pages by search_after on a point in time, the first ``skip`` left out.
 
-        When the index is swapped its point in time is gone: the walk goes on in the new one.
+        When the index is swapped and dropped its point in time is gone: the
+        walk goes on in the new one.
         """
         after: list[Any] | None = None
         swaps = 0
-        while True:
+        while limit is None or limit > 0:
             point = self._open(level)
             try:
-                while True:
+                while limit is None or limit > 0:
                     skipping = min(skip, WINDOW)
-                    size = skipping or page
+                    size = skipping or (page if limit is None else min(page, limit))
                     body = self._body(level, clause, size, [] if skipping else fields)
-                    body |= {"pit": {"id": point, "keep_alive": _KEEP_ALIVE}}
+                    body["pit"] = {"id": point, "keep_alive": KEEP_ALIVE}
                     if after is not None:
                         body["search_after"] = after
                     answer = self._connection.search("scroll", body)
@@ -156,8 +160,10 @@ class Searcher:
                     if documents:
                         # The last one is the tie-break that a point in time adds; identities need none.
                         after = documents[-1]["sort"][: len(dsl.SORT[level])]
-                        skip -= len(documents) if skipping else 0
-                    if documents and not skipping:
+                    if skipping:
+                        skip -= len(documents)
+                    elif documents:
+                        limit = limit if limit is None else limit - len(documents)
                         yield documents
                     if len(documents) < size:
                         return
@@ -171,7 +177,7 @@ class Searcher:
     def _open(self, level: Level) -> str:
         with vendor_errors("scroll"):
             client = self._connection.client
-            return str(client.open_point_in_time(index=self._index(level), keep_alive=_KEEP_ALIVE)["id"])
+            return str(client.open_point_in_time(index=self._index(level), keep_alive=KEEP_ALIVE)["id"])
 
     def _close(self, point: str) -> None:
         try:

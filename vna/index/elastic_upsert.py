@@ -57,7 +57,6 @@ class _Batch:
 
     groups: dict[str, list[tuple[int, IndexedInstance]]]
     merged: dict[str, Merged] = field(default_factory=dict)
-    revisions: dict[str, Revision] = field(default_factory=dict)
     contents: dict[str, Document] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     generation: int = 0
@@ -105,7 +104,6 @@ class Writer:
             # What the former content added to a set may have to go again.
             contents = [batch.contents[key] for key in replaced]
             self._deriver.derive({one["series_id"] for one in contents}, {one["study_id"] for one in contents})
-        self._settle(batch)
         outcomes: dict[int, Upserted] = {}
         for key, merged in batch.merged.items():
             for (place, _), outcome in zip(batch.groups[key], merged.outcomes, strict=True):
@@ -120,8 +118,6 @@ class Writer:
             operations: list[Operation] = []
             for key, (stored, revision) in pending.items():
                 batch.merged[key] = merge(read_versions(stored), batch.given(key))
-                if revision is not None:
-                    batch.revisions[key] = revision
                 operations += self._instance_operation(batch, key, revision)
             lost = self._send_instances(batch, operations)
             if not lost:
@@ -163,7 +159,6 @@ class Writer:
                 batch.merged.pop(operation.id)
                 batch.contents.pop(operation.id, None)
             else:
-                batch.revisions[operation.id] = result.revision
                 batch.generation = generation_of(result.index)
         return lost
 
@@ -196,22 +191,6 @@ class Writer:
             }
             _pause(attempt)
         raise UnavailableError(f"Elasticsearch: upsert: others kept changing the same study for {ROUNDS} rounds")
-
-    def _settle(self, batch: _Batch) -> None:
-        """Note that conflicts are about to be reported. If that fails they are reported again, which does no harm."""
-        operations = [
-            Operation(
-                "update",
-                self._names.instances,
-                key,
-                encode({"versions": [version.stored() for version in merged.settled]}),
-                batch.revisions[key],
-            )
-            for key, merged in batch.merged.items()
-            if merged.settled != merged.versions
-        ]
-        if operations:
-            self._connection.bulk("upsert", operations)
 
 
 def _grow(contents: Iterable[Document], field_: str) -> dict[str, _Growth]:
