@@ -34,6 +34,7 @@ _UNIT = {
     **dict.fromkeys((b"FD", b"OD", b"SV", b"UV", b"OV"), 8),
 }
 _PIECE = 1 << 20
+MAX_ICON_BYTES = 16 << 20
 _PIXEL_REPRESENTATION = 0x00280103
 
 
@@ -50,6 +51,7 @@ class _Scope:
 
     def __init__(self, outer: _Scope | None = None) -> None:
         self.creators: dict[int, str] = {}
+        self.image: dict[int, bytes] = {}
         self.pixel_representation: int | None = outer.pixel_representation if outer else None
 
 
@@ -66,6 +68,9 @@ class Rewriter:
         How they are written.
     replaced
         Values to write in place of those that are there, at the top level, by tag: VR and bytes, little endian.
+    icon
+        Given the fragment and the Image Pixel attributes (group 0028) of an encapsulated image within a
+        sequence; returns the VR and value of its native pixel data.
     dropped
         Elements to leave out at the top level.
     instead
@@ -82,6 +87,7 @@ class Rewriter:
         replaced: Mapping[int, tuple[bytes, bytes]] | None = None,
         dropped: frozenset[int] = frozenset(),
         instead: Callable[[Rewriter], None] | None = None,
+        icon: Callable[[bytes, Mapping[int, bytes]], tuple[bytes, bytes]] | None = None,
     ) -> None:
         self._reader = reader
         self._target = target
@@ -89,6 +95,7 @@ class Rewriter:
         self._replaced = dict(replaced or {})
         self._dropped = dropped
         self._instead = instead
+        self._icon = icon
         order = "<" if encoding.little else ">"
         self._tag = struct.Struct(order + "HH").pack
         self._u16 = struct.Struct(order + "H").pack
@@ -135,22 +142,49 @@ class Rewriter:
             return
         vr = self._vr(element, scope)
         if length == UNDEFINED and vr not in {b"SQ", b"UN"}:
-            if depth or tag not in PIXEL_TAGS or self._instead is None:
-                raise UnsupportedError(
-                    f"the encapsulated value of ({tag >> 16:04X},{tag & 0xFFFF:04X}) cannot be rewritten"
-                )
-            self._reader.skip_value(element)
-            self._instead(self)
+            self._encapsulated(element, scope, depth)
         elif vr == b"SQ" or length == UNDEFINED:
             self._sequence(element, scope, depth)
         else:
             self._value(element, vr, scope)
 
+    def _encapsulated(self, element: Element, scope: _Scope, depth: int) -> None:
+        tag = element.tag
+        if tag in PIXEL_TAGS and not depth and self._instead is not None:
+            self._reader.skip_value(element)
+            self._instead(self)
+            return
+        if tag not in PIXEL_TAGS or not depth or self._icon is None:
+            raise UnsupportedError(
+                f"the encapsulated value of ({tag >> 16:04X},{tag & 0xFFFF:04X}) cannot be rewritten"
+            )
+        fragments: list[bytes] = []
+        size = 0
+        while (item := self._reader.next()) is not None and item.tag == ITEM:
+            size += item.length
+            if size > MAX_ICON_BYTES:
+                raise UnsupportedError(f"the pixel data within a sequence is longer than {MAX_ICON_BYTES} bytes")
+            fragments.append(self._reader.read(item.length))
+        vr, value = self._icon(b"".join(fragments[1:]), scope.image)
+        self.head(tag, vr, len(value))
+        self._target.write(value)
+
+    @property
+    def _turns(self) -> bool:
+        """Whether the order of bytes is another one."""
+        return self._encoding.little != self._reader.encoding.little
+
     def _vr(self, element: Element, scope: _Scope) -> bytes:
+        if element.vr == b"UN" and element.length != UNDEFINED and self._turns:
+            # In another order of bytes a number must be known for one.
+            return self._looked_up(element, scope)
         if element.vr in KNOWN_VRS:
             return element.vr
         if element.vr:
             raise UnsupportedError(f"VR {element.vr!r} is not known")
+        return self._looked_up(element, scope)
+
+    def _looked_up(self, element: Element, scope: _Scope) -> bytes:
         tag = element.tag
         group = tag >> 16
         if not group % 2:
@@ -170,9 +204,8 @@ class Rewriter:
     def _value(self, element: Element, vr: bytes, scope: _Scope) -> None:
         tag, length = element.tag, element.length
         self.head(tag, vr, length)
-        unit = _UNIT.get(vr, 1) if self._encoding.little != self._reader.encoding.little else 1
-        note = tag == _PIXEL_REPRESENTATION or (tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF and length <= 256)
-        if note:
+        unit = _UNIT.get(vr, 1) if self._turns else 1
+        if length <= 256 and (tag >> 16 == 0x0028 or (tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF)):
             value = self._reader.read(length)
             self._note(tag, value, scope)
             self._target.write(swapped(value, unit))
@@ -181,9 +214,11 @@ class Rewriter:
             self._target.write(swapped(self._reader.read(size), unit))
 
     def _note(self, tag: int, value: bytes, scope: _Scope) -> None:
-        if tag != _PIXEL_REPRESENTATION:
+        if tag >> 16 & 1:
             scope.creators[(tag >> 16) << 8 | tag & 0xFF] = text_of(value)
-        elif len(value) >= 2:
+            return
+        scope.image[tag] = value
+        if tag == _PIXEL_REPRESENTATION and len(value) >= 2:
             scope.pixel_representation = int.from_bytes(value[:2], "little" if self._reader.encoding.little else "big")
 
     def _sequence(self, element: Element, scope: _Scope, depth: int) -> None:
@@ -196,6 +231,7 @@ class Rewriter:
         reader = self._reader
         kept = reader.encoding
         if element.vr == b"UN":
+            # PS3.5 6.2.2: a sequence within UN is implicit little endian.
             reader.use(Encoding(explicit=False, little=True))
         end = reader.position + element.length if element.length != UNDEFINED else None
         while end is None or reader.position < end:
@@ -233,3 +269,8 @@ def swapped(data: bytes, unit: int) -> bytes:
     whole = len(data) // unit * unit
     turned = np.frombuffer(data, dtype=f"<u{unit}", count=whole // unit).byteswap().tobytes()
     return turned + data[whole:]
+
+
+def unit_of(vr: str) -> int:
+    """Return how many bytes make a number in values of a VR (PS3.5 6.2), which the order of bytes applies to."""
+    return _UNIT.get(vr.encode(), 1)

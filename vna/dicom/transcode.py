@@ -243,7 +243,17 @@ def _decode_all(pixels: _Pixels, output: Writable, encoding: Encoding, most: int
     pixels.source.seek(0)
     _, reader = open_data_set(pixels.source)
     dropped = frozenset({_OFFSETS, _OFFSET_LENGTHS})
-    Rewriter(reader, output, encoding, replaced=replaced, dropped=dropped, instead=write).run()
+
+    def icon(data: bytes, numbers: Mapping[int, bytes]) -> tuple[bytes, bytes]:
+        small = ImagePixel.of(_attributes(numbers))
+        decoded = decode_frame(data, pixels.transfer_syntax, small)
+        if decoded.photometric != small.photometric or decoded.bits_allocated != small.bits_allocated:
+            raise UnsupportedError("the image within a sequence does not decode to what its attributes say")
+        unit = 1 if encoding.little else decoded.bits_allocated // 8
+        return vr, _even(swapped(decoded.data, unit), b"\0")
+
+    rewriter = Rewriter(reader, output, encoding, replaced=replaced, dropped=dropped, instead=write, icon=icon)
+    rewriter.run()
 
 
 def _even(value: bytes, pad: bytes) -> bytes:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vna.bootstrap import Archive
-from vna.gateways.dicomweb import health, qido, stow, wado
+from vna.gateways.dicomweb import frames, health, metadata, qido, stow, wado
 from vna.gateways.dicomweb.access import AccessControl
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import EXCEPTION_HANDLERS
@@ -42,6 +42,11 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _STUDY, "retrieve-study", wado.retrieve),
     ("GET", _SERIES, "retrieve-series", wado.retrieve),
     ("GET", _INSTANCE, "retrieve-instance", wado.retrieve),
+    ("GET", f"{_STUDY}/metadata", "retrieve-metadata", metadata.retrieve_metadata),
+    ("GET", f"{_SERIES}/metadata", "retrieve-metadata", metadata.retrieve_metadata),
+    ("GET", f"{_INSTANCE}/metadata", "retrieve-metadata", metadata.retrieve_metadata),
+    ("GET", _INSTANCE + "/frames/{frames}", "retrieve-frames", frames.retrieve_frames),
+    ("GET", _INSTANCE + "/bulkdata/{path}", "retrieve-bulkdata", frames.retrieve_bulk),
 )
 """Method, path, name (in the metrics) and handler of every resource."""
 

@@ -7,6 +7,7 @@ edition has it. Which attributes an answer holds is of Tables 10.6.3-3 to -5.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import orjson
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.native_xml import to_native_xml
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.search_request import SearchRequest, parse_search
+from vna.search.studies import within_studies
 
 OFFERS = (
     Offer("application/dicom+json", related=False),
@@ -82,7 +84,7 @@ async def _search(gateway: Gateway, request: Request, level: Level) -> Response:
 
 def _answer(gateway: Gateway, asked: SearchRequest, links: Links, offer: Offer) -> Response:
     index = gateway.archive.index
-    query = asked.query()
+    query = replace(asked.query(), criteria=within_studies(index, asked.level, asked.criteria))
     hits = index.query(query)
     warnings = list(asked.warnings)
     if len(hits) > asked.limit:
