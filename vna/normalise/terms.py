@@ -38,6 +38,7 @@ _TERM: dict[str, Term] = {
 }
 """How a value becomes a term, by value representation. Person names and sequences are seen to apart."""
 
+_ODD = frozenset("13579BDF")
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -50,12 +51,13 @@ def terms(attributes: Attributes) -> dict[str, tuple[str, ...]]:
     LT, ST, UT and UC over 256. Sequences are entered three deep; the terms of
     all items of a sequence come together under a path without item numbers.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     _dataset(attributes, "", 0, found)
-    return {path: tuple(values) if len(values) == 1 else tuple(dict.fromkeys(values)) for path, values in found.items()}
+    return {path: tuple(values) for path, values in found.items()}
 
 
-def _dataset(attributes: Attributes, prefix: str, depth: int, found: dict[str, list[str]]) -> None:
+def _dataset(attributes: Attributes, prefix: str, depth: int, found: dict[str, dict[str, None]]) -> None:
+    creators: dict[str, str] = {}
     for tag, element in attributes.items():
         if type(element) is not dict:
             continue
@@ -65,7 +67,7 @@ def _dataset(attributes: Attributes, prefix: str, depth: int, found: dict[str, l
         vr = element.get("vr")
         if vr == "SQ":
             if depth < MOST_DEPTH:
-                path = _path(tag, attributes)
+                path = _path(tag, attributes, creators) if tag[3:4] in _ODD else tag
                 for item in values:
                     if type(item) is dict:
                         _dataset(item, f"{prefix}{path}.", depth + 1, found)
@@ -73,17 +75,17 @@ def _dataset(attributes: Attributes, prefix: str, depth: int, found: dict[str, l
         term = _TERM.get(vr) if type(vr) is str else None
         if term is None and vr != "PN":
             continue
-        path = prefix + (_path(tag, attributes) if tag[3:4] in "13579BDF" else tag)
+        path = prefix + (_path(tag, attributes, creators) if tag[3:4] in _ODD else tag)
         place = found.get(path)
+        if place is not None and len(place) >= MOST_TERMS:
+            continue
         texts = _name_terms(values) if term is None else _value_terms(values, term)
         if not texts:
             continue
         if place is None:
-            found[path] = texts[:MOST_TERMS]
-        elif len(place) < MOST_TERMS:
-            place.extend(text for text in texts if text not in place)
-        elif len(place) == MOST_TERMS:
-            continue
+            found[path] = dict.fromkeys(texts[:MOST_TERMS])
+        else:
+            place.update(dict.fromkeys(texts[: MOST_TERMS - len(place)]))
 
 
 def _value_terms(values: list[Any], term: Term) -> list[str]:
@@ -114,11 +116,12 @@ def _name_terms(values: list[Any]) -> list[str]:
     return texts
 
 
-def _path(tag: str, attributes: Attributes) -> str:
-    """Return a tag as a part of a path: private ones by their creator (PS3.5 7.8), wherever its block lies."""
-    if len(tag) != 8 or tag[3] not in "13579BDF":
-        return tag
-    creator = private_creator(tag, attributes)
+def _path(tag: str, attributes: Attributes, creators: dict[str, str]) -> str:
+    """Return a private tag as a part of a path: by its creator (PS3.5 7.8), wherever its block lies."""
+    block = tag[:6]
+    creator = creators.get(block)
+    if creator is None:
+        creator = creators[block] = private_creator(tag, attributes)
     return f"{tag[:4]}xx{tag[6:]}@{creator}" if creator else tag
 
 
