@@ -15,6 +15,7 @@ import sys
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import generate_latest as _generate
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.types import Processor
 
 from vna.config import LogSettings
@@ -33,6 +34,20 @@ worker_deaths_total = Counter("vna_worker_deaths", "Workers found dead with entr
 spool_entries = Gauge("vna_spool_entries", "Entries in the spool at the last sweep", multiprocess_mode="mostrecent")
 spool_oldest_seconds = Gauge(
     "vna_spool_oldest_seconds", "Age of the oldest entry at the last sweep", multiprocess_mode="mostrecent"
+)
+
+# Libraries that tell of every request, message or connection: below warnings, only when debugging.
+_CHATTY = (
+    "pynetdicom",
+    "botocore",
+    "boto3",
+    "urllib3",
+    "elastic_transport",
+    "kombu",
+    "uvicorn.access",
+    "celery.worker.strategy",
+    "celery.app.trace",
+    "celery.beat",
 )
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -80,14 +95,19 @@ def configure(settings: LogSettings) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
-    for chatty in ("pynetdicom", "botocore", "boto3", "urllib3", "elastic_transport", "kombu", "uvicorn.access"):
-        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(level if level == logging.DEBUG else logging.WARNING)
 
 
 def _renderers(settings: LogSettings) -> list[Processor]:
+    # Tracebacks without local variables: those hold names of patients, and secrets.
     if settings.format == "json":
         return [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
         ]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        )
+    ]

@@ -123,7 +123,7 @@ def beat_command(settings: Settings) -> list[str]:
 
 
 def _celery(command: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "--app", "workers.app", command]
+    return [sys.executable, "-m", "celery", "--quiet", "--app", "workers.app", command]
 
 
 def __getattr__(name: str) -> Any:

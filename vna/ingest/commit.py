@@ -234,7 +234,7 @@ class Committer:
         if len(entries) == 1:
             self._failed(entries[0], report, error)
             return
-        log.warning("a batch was refused; its entries are taken alone", entries=len(entries), exc_info=error)
+        log.warning("a batch was refused; its entries are taken alone", entries=len(entries), error=str(error))
         for entry in entries:
             self._journal.suspect(entry.name)
         for entry in entries:
@@ -281,7 +281,8 @@ class Committer:
     def _failed(self, entry: SpoolEntry, report: CommitReport, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
         known = self._journal.add(entry.name, text)
-        log.warning("an entry failed", entry=entry.name, attempt=known.count, error=text, exc_info=error)
+        unexpected = None if isinstance(error, ArchiveError) else error
+        log.warning("an entry failed", entry=entry.name, attempt=known.count, error=text, exc_info=unexpected)
         if known.count >= self._max_attempts:
             self._give_up(entry, report, text, type(error).__name__, known.count)
         else:
