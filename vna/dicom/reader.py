@@ -14,8 +14,9 @@ from typing import Any
 
 from vna.dicom.charset import Charset
 from vna.dicom.dictionary import KNOWN_VRS, public_vr
+from vna.dicom.element_header import Scope
 from vna.dicom.header import Header
-from vna.dicom.parser import Parser, Scope
+from vna.dicom.parser import Parser
 from vna.dicom.source import ENDLESS, FileSource, InflateSource, Source
 from vna.domain.errors import UnparsableError
 from vna.domain.records import Attributes
@@ -96,54 +97,54 @@ def _read(fd: int) -> Header:
     if source.end == 0:
         raise UnparsableError("the file is empty")
     parser = Parser(source)
-    head = parser.peek(144, 0)
+    head = parser.window.peek(144, 0)
     start = 132 if head[128:132] == b"DICM" else 4 if head[:4] == b"DICM" else 0
     if start != 132:
-        parser.warn("the file has no preamble (PS3.10 7.1)")
+        parser.window.warn("the file has no preamble (PS3.10 7.1)")
     meta, pos = _read_meta(parser, start, source.end)
     syntax = first_text(meta, "00020010").strip()
     if not syntax:
-        syntax = _guess(parser.peek(12, pos), sure=bool(meta) or start == 132)
-        parser.warn(f"the file does not tell its transfer syntax; taken for {syntax}")
+        syntax = _guess(parser.window.peek(12, pos), sure=bool(meta) or start == 132)
+        parser.window.warn(f"the file does not tell its transfer syntax; taken for {syntax}")
     deflated = syntax in DEFLATED
     walker = parser
     data: Source = source
     if deflated:
         data = InflateSource(fd, pos)
         walker = Parser(data)
-        for text in parser.warnings:
-            walker.warn(text)
+        for text in parser.window.warnings:
+            walker.window.warn(text)
     little = _byte_order(walker, pos, declared_little=syntax != EXPLICIT_BIG)
-    scope = Scope(Charset((), walker.warn), explicit=syntax not in _IMPLICIT, little=little)
+    scope = Scope(Charset((), walker.window.warn), explicit=syntax not in _IMPLICIT, little=little)
     end = ENDLESS if deflated else source.end
     attributes, _ = walker.dataset(pos, end, scope)
     if not attributes:
         raise UnparsableError("not DICOM: no data set could be read")
     _check_uids(walker, attributes)
-    return Header(attributes, walker.bulk, syntax, meta, deflated, walker.warnings)
+    return Header(attributes, walker.bulk, syntax, meta, deflated, walker.window.warnings)
 
 
 def _read_meta(parser: Parser, start: int, end: int) -> tuple[Attributes, int]:
     """Read File Meta Information (PS3.10 7.1); its group length is a hint, no more."""
-    head = parser.peek(12, start)
+    head = parser.window.peek(12, start)
     if head[:2] != b"\x02\0":
         if start:
-            parser.warn("the file has no File Meta Information (PS3.10 7.1)")
+            parser.window.warn("the file has no File Meta Information (PS3.10 7.1)")
         return {}, start
     told = 0
     if head[2:6] == b"\0\0UL":
-        told = start + 12 + int.from_bytes(parser.peek(12, start)[8:12], "little")
+        told = start + 12 + int.from_bytes(parser.window.peek(12, start)[8:12], "little")
     for limit in (told, end):
         if not start < limit <= end:
             continue
-        scope = Scope(Charset((), parser.warn), explicit=True, little=True)
-        before = parser.warnings
+        scope = Scope(Charset((), parser.window.warn), explicit=True, little=True)
+        before = parser.window.warnings
         meta, pos = parser.dataset(start, limit, scope, group_only=2)
-        following = parser.peek(8, pos)
-        if limit == end or (pos == told and parser.warnings == before and not _is_meta(following)):
+        following = parser.window.peek(8, pos)
+        if limit == end or (pos == told and parser.window.warnings == before and not _is_meta(following)):
             break
     if told and pos != told:
-        parser.warn("the group length of the File Meta Information is wrong")
+        parser.window.warn("the group length of the File Meta Information is wrong")
     return meta, pos
 
 
@@ -170,12 +171,12 @@ def _guess(head: bytes, *, sure: bool) -> str:
 
 def _byte_order(parser: Parser, pos: int, *, declared_little: bool) -> bool:
     """Return whether the data set is little endian: its first element's group tells, whatever was declared."""
-    head = parser.peek(8, pos)
+    head = parser.window.peek(8, pos)
     little, big = int.from_bytes(head[:2], "little"), int.from_bytes(head[:2], "big")
     looks_little = little < 0x0100 <= big
     looks_big = big < 0x0100 <= little
     if looks_little is not looks_big and looks_little is not declared_little:
-        parser.warn("the byte order of the data set is not that of its transfer syntax")
+        parser.window.warn("the byte order of the data set is not that of its transfer syntax")
         return looks_little
     return declared_little
 
@@ -188,4 +189,4 @@ def _check_uids(parser: Parser, attributes: Attributes) -> None:
             or not uid.replace(".", "").isdecimal()
             or any(not part or (len(part) > 1 and part[0] == "0") for part in uid.split("."))
         ):
-            parser.warn(f"{name} is not a legal UID (PS3.5 9.1): {uid[:80]}")
+            parser.window.warn(f"{name} is not a legal UID (PS3.5 9.1): {uid[:80]}")

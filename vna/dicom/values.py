@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isfinite
-from struct import Struct
+from struct import Struct, unpack
 from typing import Any
 
 from vna.dicom.charset import Charset
@@ -109,7 +109,7 @@ def _numbers(code: str, size: int, order: str) -> Converter:
             raise ValueError(f"{len(raw)} bytes are not a multiple of {size}")
         if count == 1:
             return list(single.unpack(raw))
-        return list(Struct(f"{order}{count}{code}").unpack(raw)) if count else None
+        return list(unpack(f"{order}{count}{code}", raw)) if count else None
 
     return convert
 
@@ -135,7 +135,7 @@ def _tags(order: str) -> Converter:
         count, rest = divmod(len(raw), 4)
         if rest:
             raise ValueError(f"{len(raw)} bytes are not a multiple of 4")
-        halves = Struct(f"{order}{2 * count}H").unpack(raw)
+        halves = unpack(f"{order}{2 * count}H", raw)
         return [f"{halves[i]:04X}{halves[i + 1]:04X}" for i in range(0, 2 * count, 2)] or None
 
     return convert
