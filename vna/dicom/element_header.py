@@ -91,7 +91,7 @@ def explicit_after_all(window: Window, pos: int, end: int, *, little: bool) -> t
 
 
 def odd_header(
-    window: Window, tag: int, letters: bytes, pos: int, end: int, scope: Scope
+    window: Window, tag: int, letters: bytes, pos: int, *, end: int, scope: Scope
 ) -> tuple[str | None, int, int]:
     """Read an element of an explicit data set whose VR is none, or stands at the window's edge."""
     little = scope.little

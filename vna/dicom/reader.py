@@ -2,8 +2,15 @@
 
 Written for the archive because of speed and of memory: ``pydicom.dcmread`` with
 ``to_json_dict`` costs several milliseconds a header and holds what it reads.
-pydicom's dictionaries are used. Differences from pydicom are listed in
-docs/architecture.md.
+pydicom's dictionaries are used. Where the result is not pydicom's, on purpose:
+
+- InlineBinary of a big endian file is little endian (PS3.18 F.2.7).
+- Encapsulated Pixel Data is OB, whatever the file says (PS3.5 A.4).
+- An illegal value is kept as its text; pydicom gives no JSON for it.
+- A binary number of a wrong length is kept as UN.
+- FL and FD that are not finite are the texts ``NaN``, ``INF`` and ``-INF``.
+- Padding at the end of a whole value is taken away, that of each of several
+  values is left to normalisation.
 """
 
 from __future__ import annotations
