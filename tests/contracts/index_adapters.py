@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.index_data import collection
+from tests.support.elasticsearch import drop_indices
 from vna.config import IndexSettings
 from vna.ports.index import Index
 
@@ -49,9 +50,17 @@ def new_spec(adapter: str, folder: Path, request: pytest.FixtureRequest) -> Inde
     return IndexSpec(adapter, str(folder / "index.sqlite"))
 
 
+def drop(spec: IndexSpec) -> None:
+    """Remove what a test left in a service; a file goes with its folder."""
+    if spec.adapter == "elasticsearch":
+        drop_indices(spec.where, spec.prefix)
+
+
 @pytest.fixture(params=ADAPTERS)
-def index_spec(request: pytest.FixtureRequest, tmp_path: Path) -> IndexSpec:
-    return new_spec(request.param, tmp_path, request)
+def index_spec(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexSpec]:
+    spec = new_spec(request.param, tmp_path, request)
+    yield spec
+    drop(spec)
 
 
 @pytest.fixture
@@ -63,8 +72,10 @@ def index(index_spec: IndexSpec) -> Iterator[Index]:
 
 @pytest.fixture(params=ADAPTERS, scope="module")
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    opened = open_index(new_spec(request.param, tmp_path_factory.mktemp("index"), request))
+    spec = new_spec(request.param, tmp_path_factory.mktemp("index"), request)
+    opened = open_index(spec)
     opened.upsert(collection())
     opened.refresh()
     yield opened
     opened.close()
+    drop(spec)

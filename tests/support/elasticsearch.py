@@ -34,6 +34,7 @@ MINIMUM_JDK = 21
 PLUGIN = "transport-netty4"
 START_SECONDS = 120
 LOG_TAIL = 40
+ROOM_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,10 @@ def _run(command: list[str]) -> None:
 
 
 @contextmanager
-def start_elasticsearch(heap: str = "768m", port: int = 0) -> Iterator[ElasticsearchServer]:
+def start_elasticsearch(heap: str = "768m", port: int = 0, folder: Path | None = None) -> Iterator[ElasticsearchServer]:
     """Start a server of its own in a temporary folder, wait until it is healthy, and stop it at the end.
+
+    ``folder`` is where the temporary folder is made.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def start_elasticsearch(heap: str = "768m", port: int = 0) -> Iterator[Elasticse
         With the end of the server's log, if it does not start.
     """
     built = build()
-    home = Path(tempfile.mkdtemp(prefix="vna-elasticsearch-"))
+    home = Path(tempfile.mkdtemp(prefix="vna-elasticsearch-", dir=folder))
     try:
         for name in ("config", "data", "logs", "plugins"):
             (home / name).mkdir()
@@ -194,8 +197,25 @@ def elasticsearch_url() -> Iterator[str]:
     if given:
         yield given
         return
-    with start_elasticsearch() as server:
+    with start_elasticsearch(folder=_memory()) as server:
         yield server.url
+
+
+def drop_indices(url: str, prefix: str) -> None:
+    """Delete the indices of a test, so that the server does not slow down from one test to the next."""
+    with urllib.request.urlopen(f"{url}/_cat/indices/{prefix}-*?h=index", timeout=30) as answer:
+        names = answer.read().decode().split()
+    if names:
+        request = urllib.request.Request(f"{url}/{','.join(names)}?ignore_unavailable=true", method="DELETE")
+        with urllib.request.urlopen(request, timeout=60):
+            pass
+
+
+def _memory() -> Path | None:
+    """Return a folder in memory with room: each test makes indices, and each index is fsynced many times."""
+    folder = Path("/dev/shm")
+    room = folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM_BYTES
+    return folder if room else None
 
 
 def main() -> None:
