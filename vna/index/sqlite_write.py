@@ -40,7 +40,7 @@ class _Known:
         else:
             outcome = Outcome.CONFLICT
         self.contents[digest] = received
-        if self.current is None or self.current[1] == digest or (received, digest) < self.current:
+        if self.current is None or (received, digest) < self.current:
             self.write, self.current = instance, (received, digest)
         self.superseded = len(self.contents) > 1
         return outcome, other
