@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ import pytest
 from tests.support.flaky_proxy import FlakyProxy
 from tests.support.ports import free_port
 from tests.support.s3 import S3Service, Server, service_names
-from vna.domain.errors import ArchiveError, ConfigurationError, NotFoundError, UnavailableError
+from vna.domain.errors import ArchiveError, ConfigurationError, NotFoundError, UnavailableError, UnsupportedError
 from vna.ports.objects import ObjectStore, Put
 from vna.store import s3_lock
 from vna.store.s3 import S3Store
@@ -270,6 +270,24 @@ def test_refused_credentials_are_a_matter_of_configuration(
         pytest.raises(ConfigurationError),
     ):
         call(store)
+
+
+def test_in_a_bucket_without_object_lock_only_holds_are_unsupported(service: S3Service) -> None:
+    settings = service.settings(create_bucket=False)
+    with closing(S3Store(settings)) as store:
+        store._s3.client.create_bucket(Bucket=settings.bucket)
+        store.check()
+        assert store.put_batch([Put("a", b"1"), Put("a.b", b"2")]) == [True, True]
+        assert store.put("a", b"other") is False
+        for call in (CALLS["hold"], lambda kept: kept.set_retention("data", datetime.now(UTC) + timedelta(hours=1))):
+            store.put("data", b"x")
+            with pytest.raises(UnsupportedError):
+                call(store)
+        store.replace("fact", b"1")
+        store.replace("fact", b"2")
+        for key in ("a", "fact", "none"):
+            store.delete(key)
+        assert [info.key for info in store.list()] == ["a.b", "data"]
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "no url", "http://"])

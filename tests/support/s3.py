@@ -87,7 +87,7 @@ def _command(name: str, folder: Path, port: int) -> list[str]:
     if name == "minio":
         return [*program, "server", "--quiet", "--address", f"127.0.0.1:{port}", str(folder / "data")]
     # Object lock on versitygw needs versioning, which needs a folder beside the data.
-    options = ["--port", f"127.0.0.1:{port}", "--iam-dir", str(folder / "iam"), "--quiet"]
+    options = ["--port", f"127.0.0.1:{port}", "--iam-dir", str(folder / "iam"), "--quiet", "--keep-alive"]
     return [*program, *options, "posix", "--versioning-dir", str(folder / "versions"), str(folder / "data")]
 
 

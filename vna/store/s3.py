@@ -30,6 +30,8 @@ from vna.store.s3_read import ObjectFile, RangeReader
 
 _BUFFER = 64 << 10
 _LARGEST_READ = 8 << 20
+# What one request can put, by the protocol.
+_LARGEST_PUT = 5 << 30
 
 
 class S3Store(ObjectStore):
@@ -85,7 +87,7 @@ class S3Store(ObjectStore):
         if isinstance(put.source, bytes):
             return False
         try:
-            return put.source.stat().st_size >= self._settings.multipart_bytes
+            return put.source.stat().st_size >= min(self._settings.multipart_bytes, _LARGEST_PUT)
         except OSError:
             # Putting it says what is wrong.
             return False
