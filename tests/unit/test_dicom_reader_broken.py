@@ -294,6 +294,10 @@ def test_limits_on_depth_elements_and_fragments(read: Read) -> None:
         read(instance(start * 200))
     with pytest.raises(UnparsableError, match="elements"):
         read(instance(element(0x00081140, "SQ", item(b"") * 500_001, length=UNDEFINED)))
+    with pytest.raises(UnparsableError, match="elements"):
+        read(instance(ITEM_END * 500_001))
+    with pytest.raises(UnparsableError, match="elements"):
+        read(instance(element(0x00081140, "SQ", ITEM_END * 500_001, length=UNDEFINED)))
     with pytest.raises(UnparsableError, match="fragments"):
         read(instance(_encapsulated([b""] * 1_000_001), JPEG))
     with pytest.raises(UnparsableError, match="MiB"):

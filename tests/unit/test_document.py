@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.support.dicom_bytes import element, instance
+from tests.support.dicom_bytes import element, instance, item
 from tests.support.real_files import real_file, real_files
 from vna.dicom.reader import read_header
 from vna.domain.errors import IntegrityError, UnparsableError
@@ -92,6 +92,19 @@ def test_large_values_are_not_indexed_but_kept_in_the_document(tmp_path: Path) -
     assert "00420011" not in document.instance.attributes
     assert "00291001" in parse_metadata(document.metadata).header.attributes
     assert parse_metadata(document.metadata).header.bulk["00420011"].length == 5000
+
+
+def test_the_deepest_nesting_that_is_read_can_be_written(tmp_path: Path) -> None:
+    content = b""
+    for _ in range(64):
+        content = element(0x00081140, "SQ", item(content))
+    path = tmp_path / "deep.dcm"
+    path.write_bytes(instance(content))
+    document = _build(path)
+    assert rebuild(document.metadata) == document.instance
+    path.write_bytes(instance(element(0x00081140, "SQ", item(content))))
+    with pytest.raises(UnparsableError, match="nested"):
+        _build(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b"null", b'{"version": 2}', b'{"version": 1}'])

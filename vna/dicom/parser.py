@@ -110,6 +110,8 @@ class Parser:
                     self._at_end(buf, pos, undefined=undefined)
                     return attributes, end
             self._elements += 1
+            if self._elements > MOST_ELEMENTS:
+                raise UnparsableError(f"the data set has more than {MOST_ELEMENTS} elements")
             # -- header of the element (PS3.5 7.1)
             if explicit:
                 group, element, letters, length = unpack(buf, at)
@@ -140,8 +142,6 @@ class Parser:
                 continue
             if group_only is not None and group != group_only:
                 return attributes, pos
-            if self._elements > MOST_ELEMENTS:
-                raise UnparsableError(f"the data set has more than {MOST_ELEMENTS} elements")
             odd = group & 1
             if vr is None or vr == "UN":
                 vr = element_vr(tag, scope)
@@ -288,15 +288,15 @@ class Parser:
                 self.window.warn("a sequence ends without its delimiter")
                 return items, pos
             pos += 8
+            self._elements += 1
+            if self._elements > MOST_ELEMENTS:
+                raise UnparsableError(f"the data set has more than {MOST_ELEMENTS} elements")
             if element == _SEQUENCE_END:
                 if undefined:
                     return items, pos
                 continue
             if element == _ITEM_END:
                 continue
-            self._elements += 1
-            if self._elements > MOST_ELEMENTS:
-                raise UnparsableError(f"the data set has more than {MOST_ELEMENTS} elements")
             inner_path = f"{path}{len(items)}."
             if length == UNDEFINED:
                 item, pos = self.dataset(pos, end, scope.inner(), inner_path, depth, undefined=True)
