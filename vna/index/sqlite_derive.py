@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from vna.domain.query import Level
 from vna.domain.records import IndexedInstance
 from vna.index import sqlite_rows as rows
+from vna.index.sqlite_details import Base, stored_facts
 from vna.index.sqlite_rows import Facts
 
 _NEW_STUDY = (
@@ -38,6 +39,7 @@ class Touched:
     lost: set[int] = field(default_factory=set)
     _rows: dict[tuple[str, str], int] = field(default_factory=dict)
     _candidates: dict[int, tuple[str, IndexedInstance]] = field(default_factory=dict)
+    _bases: dict[int, Base] = field(default_factory=dict)
 
     def series_of(self, connection: sqlite3.Connection, instance: IndexedInstance) -> int:
         """Return the row of an instance's series, made if it is new, with its study."""
@@ -49,14 +51,20 @@ class Touched:
             self._rows[key] = row[0] if row else self._new_series(connection, instance, series_id)
         return self._rows[key]
 
-    @staticmethod
-    def _new_series(connection: sqlite3.Connection, instance: IndexedInstance, series_id: bytes) -> int:
+    def base_of(self, connection: sqlite3.Connection, series: int) -> Base:
+        """Return what the instances of a series are compared with."""
+        if series not in self._bases:
+            self._bases[series] = Base.load(connection, series)
+        return self._bases[series]
+
+    def _new_series(self, connection: sqlite3.Connection, instance: IndexedInstance, series_id: bytes) -> int:
         uids = instance.uids
         study_id = bytes.fromhex(uids.study_id)
         row = connection.execute("SELECT study FROM studies WHERE id = ?", (study_id,)).fetchone()
         study = row[0] if row else connection.execute(_NEW_STUDY, (study_id, uids.study)).lastrowid
         made = connection.execute(_NEW_SERIES, (series_id, uids.series, study, study_id)).lastrowid
         assert made is not None
+        self._bases[made] = Base.make(connection, made, instance)
         return made
 
     def offer(self, series: int, representative: str, instance: IndexedInstance) -> None:
@@ -83,6 +91,7 @@ class Touched:
         ).fetchall()
         if not tally:
             connection.execute("DELETE FROM series WHERE series = ?", (series,))
+            connection.execute("DELETE FROM bases WHERE series = ?", (series,))
             connection.execute("DELETE FROM series_words WHERE rowid = ?", (series,))
             _set_terms(connection, "series_terms", series, ())
             return int(study)
@@ -111,11 +120,7 @@ class Touched:
 
 
 def _stored(connection: sqlite3.Connection, representative: str) -> Facts:
-    row = connection.execute(
-        "SELECT terms, attributes, words FROM details WHERE instance = (SELECT instance FROM instances WHERE id = ?)",
-        (bytes.fromhex(representative[20:]),),
-    ).fetchone()
-    return Facts.load(*row)
+    return stored_facts(connection, bytes.fromhex(representative[20:]))
 
 
 def _represent_series(connection: sqlite3.Connection, series: int, representative: str, facts: Facts) -> None:

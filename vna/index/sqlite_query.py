@@ -46,6 +46,8 @@ _TABLES = {
         "series s CROSS JOIN instances e ON e.series = s.series", "e.instance", "s.study_id, s.id, e.position, e.id"
     ),
 }
+# The terms of a path: those that differ from the base of the series, else those of the base.
+_EACH = "json_each(iif(json_type(d.terms, ?) IS NULL, b.terms, d.terms), ?)"
 # Where an instance is looked up by its own index, SQLite chooses the order of the join.
 _BY_INSTANCE = "instances e JOIN series s ON e.series = s.series"
 
@@ -79,11 +81,12 @@ def facet(query: Query, path: str, top: int) -> Sql:
     where = matches(query)
     if query.level is Level.INSTANCE:
         text = (
-            f"WITH found AS MATERIALIZED (SELECT e.instance FROM {where.text})"
-            " SELECT v.value, count(DISTINCT d.instance) AS n FROM found f JOIN details d ON d.instance = f.instance,"
-            " json_each(d.terms, ?) v GROUP BY v.value"
+            f"WITH found AS MATERIALIZED (SELECT e.instance, e.series FROM {where.text})"
+            " SELECT v.value, count(DISTINCT d.instance) AS n FROM found f"
+            f" JOIN details d ON d.instance = f.instance JOIN bases b ON b.series = f.series,"
+            f" {_EACH} v GROUP BY v.value"
         )
-        return Sql(f"{text} ORDER BY n DESC, v.value LIMIT ?", (*where.parameters, _member(path), top))
+        return Sql(f"{text} ORDER BY n DESC, v.value LIMIT ?", (*where.parameters, _member(path), _member(path), top))
     table = "series" if query.level is Level.SERIES else "study"
     what = "count(DISTINCT f.patient)" if query.level is Level.PATIENT else "count(*)"
     columns = "e.series AS owner" if query.level is Level.SERIES else "e.study AS owner, e.patient"
@@ -216,8 +219,11 @@ def _member(path: str) -> str:
 
 
 def _each(path: str, test: Sql) -> Sql:
-    text = f"EXISTS (SELECT 1 FROM details d, json_each(d.terms, ?) v WHERE d.instance = e.instance AND {test.text})"
-    return Sql(text, (_member(path), *test.parameters))
+    text = (
+        f"EXISTS (SELECT 1 FROM details d JOIN bases b ON b.series = e.series, {_EACH} v"
+        f" WHERE d.instance = e.instance AND {test.text})"
+    )
+    return Sql(text, (_member(path), _member(path), *test.parameters))
 
 
 def _instance(criterion: Criterion) -> Sql:
@@ -262,10 +268,11 @@ def _study_uid(criterion: AnyOf | Wildcard | Range) -> Sql:
 def _instance_date_time(criterion: DateTimeRange) -> Sql:
     moment = _between(f"v.value || coalesce(t.value, '{match.MIDNIGHT}')", criterion.low, criterion.high)
     text = (
-        "EXISTS (SELECT 1 FROM details d JOIN json_each(d.terms, ?) v LEFT JOIN json_each(d.terms, ?) t"
-        f" WHERE d.instance = e.instance AND {moment.text})"
+        "EXISTS (SELECT 1 FROM details d JOIN bases b ON b.series = e.series"
+        f" JOIN {_EACH} v LEFT JOIN {_EACH} t WHERE d.instance = e.instance AND {moment.text})"
     )
-    return Sql(text, (_member(criterion.date_path), _member(criterion.time_path), *moment.parameters))
+    date, time = _member(criterion.date_path), _member(criterion.time_path)
+    return Sql(text, (date, date, time, time, *moment.parameters))
 
 
 def check_text(sql: Sql) -> None:

@@ -11,16 +11,15 @@ from vna.domain.query import Facet, Hit, Level, Query
 from vna.domain.records import Location
 from vna.index import sqlite_query
 from vna.index import sqlite_rows as rows
+from vna.index.sqlite_details import attributes_of
 from vna.index.sqlite_sql import select_in
 from vna.ports.index import IndexCounts
 
-_INSTANCES = (
-    "SELECT e.instance, st.uid, s.uid, e.uid, e.sop_class, e.transfer_syntax, e.digest, e.size, e.key, e.id{more}"
-    " FROM instances e JOIN series s ON s.series = e.series JOIN studies st ON st.study = s.study{join}"
+_LOCATIONS = (
+    "SELECT e.instance, st.uid, s.uid, e.uid, e.sop_class, e.transfer_syntax, e.digest, e.size, e.key, e.id"
+    " FROM instances e JOIN series s ON s.series = e.series JOIN studies st ON st.study = s.study"
     " WHERE e.instance IN "
 )
-_WITH_ATTRIBUTES = _INSTANCES.format(more=", d.attributes", join=" JOIN details d ON d.instance = e.instance")
-_LOCATIONS = _INSTANCES.format(more="", join="")
 
 
 def scroll_keys(connection: sqlite3.Connection, query: Query, page: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -84,9 +83,11 @@ def _series(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
 
 
 def _instances(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
-    found: dict[int, Hit] = {}
-    for row in select_in(connection, _WITH_ATTRIBUTES, keys):
-        found[row[0]] = Hit(Level.INSTANCE, row[9].hex(), rows.unpack(row[10]), _location(row))
+    attributes = attributes_of(connection, keys)
+    found = {
+        row[0]: Hit(Level.INSTANCE, row[9].hex(), attributes[row[0]], _location(row))
+        for row in select_in(connection, _LOCATIONS, keys)
+    }
     return [found[key] for key in keys]
 
 

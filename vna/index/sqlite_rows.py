@@ -63,12 +63,6 @@ class Facts:
         """Return the facts of an instance."""
         return cls(instance.terms, instance.attributes, encode_words(instance.words))
 
-    @classmethod
-    def load(cls, terms: str, attributes: bytes, words: str) -> Facts:
-        """Return the facts as they were stored with an instance."""
-        stored: dict[str, list[str]] = orjson.loads(terms)
-        return cls({plain_path(key): tuple(values) for key, values in stored.items()}, unpack(attributes), words)
-
     def text(self, path: str) -> str:
         """Return the first term of a path, empty if there is none."""
         values = self.terms.get(path, ())
@@ -133,14 +127,14 @@ def plain_path(key: str) -> str:
     return unquote(key) if "%" in key else key
 
 
-def terms_json(terms: Terms) -> bytes:
-    """Return terms as stored with an instance."""
+def keyed_terms(terms: Terms) -> Terms:
+    """Return terms by keys of the terms' JSON."""
     if not terms.keys() <= _PLAIN_PATHS:
         if len(_PLAIN_PATHS) > _MAX_PLAIN_PATHS:
             _PLAIN_PATHS.clear()
         _PLAIN_PATHS.update(path for path in terms if json_path(path) == path)
-        return orjson.dumps({json_path(path): values for path, values in terms.items()})
-    return orjson.dumps(dict(terms))
+        return {json_path(path): values for path, values in terms.items()}
+    return terms
 
 
 def encode_word(word: str) -> str:

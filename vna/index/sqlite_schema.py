@@ -5,8 +5,8 @@ the compare-and-set state and the name of the *content* file in use; a rebuild
 makes another content file and changes the name. Content files lie beside it.
 
 Of a study and a series the terms are rows (``study_terms``, ``series_terms``),
-so every kind of matching goes by a B-tree. Of an instance they are one JSON
-text: a hundred rows an instance would cost more than all the rest.
+so every kind of matching goes by a B-tree. Of an instance they are JSON: a
+hundred rows an instance would cost more than all the rest.
 """
 
 from __future__ import annotations
@@ -94,7 +94,10 @@ CREATE INDEX instances_tally ON instances (series, sop_class, size);
 CREATE INDEX instances_uid ON instances (uid);
 CREATE INDEX instances_patient ON instances (patient_id);
 CREATE TABLE details (
-    instance INTEGER PRIMARY KEY, terms TEXT NOT NULL, attributes BLOB NOT NULL, words TEXT NOT NULL
+    instance INTEGER PRIMARY KEY, terms TEXT NOT NULL, attributes BLOB NOT NULL, words TEXT
+);
+CREATE TABLE bases (
+    series INTEGER PRIMARY KEY, terms TEXT NOT NULL, attributes BLOB NOT NULL, words TEXT NOT NULL
 );
 CREATE TABLE superseded (
     id BLOB NOT NULL, digest BLOB NOT NULL, received_us INTEGER NOT NULL, PRIMARY KEY (id, digest)

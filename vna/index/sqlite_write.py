@@ -105,7 +105,7 @@ def _write(connection: sqlite3.Connection, changed: dict[str, _Known]) -> None:
                 rows.patient_column(terms),
             )
         )
-        details.append((row, rows.terms_json(terms), rows.pack(instance.attributes), rows.encode_words(instance.words)))
+        details.append((row, *touched.base_of(connection, series).row(instance)))
         touched.offer(series, rows.representative(instance.received_us, identity), instance)
     connection.executemany("INSERT OR REPLACE INTO instances VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", new)
     connection.executemany("INSERT OR REPLACE INTO details VALUES (?, CAST(? AS TEXT), ?, ?)", details)
