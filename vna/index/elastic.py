@@ -13,7 +13,7 @@ from vna.domain.query import Facet, Hit, Query, Selector, State
 from vna.domain.records import IndexedInstance, Location
 from vna.index.elastic_client import Body, Connection
 from vna.index.elastic_derive import Removed, Remover
-from vna.index.elastic_errors import MissingIndexError, vendor_errors
+from vna.index.elastic_errors import MissingIndexError, body_of, vendor_errors
 from vna.index.elastic_layout import Layout
 from vna.index.elastic_mapping import KINDS, STATE, Names
 from vna.index.elastic_marker import Marker
@@ -174,11 +174,11 @@ class ElasticIndex(Index):
         seconds = min(_CHECK_SECONDS, self._settings.timeout_seconds)
         with vendor_errors("check"):
             client = self._connection.client.options(request_timeout=seconds, max_retries=0)
-            health = client.cluster.health(index=aliases)
-            blocks = client.indices.get_settings(index=aliases, filter_path="*.settings.index.blocks")
+            health = body_of(client.cluster.health(index=aliases), "check")
+            answer = client.indices.get_settings(index=aliases, filter_path="*.settings.index.blocks")
         if health["status"] == "red":
             raise UnavailableError("Elasticsearch: shards of the index are missing (status red)")
-        for name, entry in blocks.body.items():
+        for name, entry in body_of(answer, "check").items():
             blocked = [kind for kind, on in entry["settings"]["index"]["blocks"].items() if str(on) == "true"]
             if blocked:
                 raise UnavailableError(f"Elasticsearch: {name} is blocked ({', '.join(blocked)}); is its disk full?")

@@ -15,7 +15,7 @@ from elasticsearch.serializer import OrjsonSerializer
 
 from vna.config import IndexSettings
 from vna.domain.errors import UnavailableError
-from vna.index.elastic_errors import MissingIndexError, is_temporary, vendor_errors
+from vna.index.elastic_errors import MissingIndexError, body_of, is_temporary, vendor_errors
 
 Body = dict[str, Any]
 
@@ -131,9 +131,9 @@ class Connection:
     def search(self, doing: str, body: Body, index: str | None = None) -> Body:
         """Search, of all shards or not at all."""
         with vendor_errors(doing):
-            if index is None:  # of a point in time, which knows its index
-                return dict(self.client.search(body=body, allow_partial_search_results=False).body)
-            return dict(self.client.search(index=index, body=body, allow_partial_search_results=False).body)
+            # Without an index: of a point in time, which knows its own.
+            answer = self.client.search(index=index, body=body, allow_partial_search_results=False)
+            return body_of(answer, doing)
 
     def multi_search(self, doing: str, searches: Sequence[tuple[str, Body]]) -> list[Body]:
         """Make several searches in one request, of all shards or not at all."""
@@ -141,7 +141,7 @@ class Connection:
         for index, body in searches:
             lines += [{"index": index, "allow_partial_search_results": False}, body]
         with vendor_errors(doing):
-            answers: list[Body] = self.client.msearch(searches=lines)["responses"]
+            answers: list[Body] = body_of(self.client.msearch(searches=lines), doing)["responses"]
         for answer in answers:
             if "error" in answer:
                 kind, status = answer["error"].get("type"), answer.get("status")
@@ -168,7 +168,7 @@ class Connection:
             {"_index": index, "_id": key, "_source": list(fields) if fields else True} for index, key, fields in wanted
         ]
         with vendor_errors(doing):
-            answers: list[Body] = self.client.mget(docs=docs)["docs"]
+            answers: list[Body] = body_of(self.client.mget(docs=docs), doing)["docs"]
         for answer in answers:
             if "error" in answer:
                 kind = answer["error"].get("type")
@@ -179,7 +179,7 @@ class Connection:
     def refresh(self, index: str) -> None:
         """Make what was written visible to searches."""
         with vendor_errors("refresh"):
-            answer = self.client.indices.refresh(index=index)
+            answer = body_of(self.client.indices.refresh(index=index), "refresh")
             failed = answer["_shards"]["failed"]
         if failed:
             raise UnavailableError(f"Elasticsearch: refresh: {failed} shards failed")
@@ -218,8 +218,8 @@ class Connection:
     def _bulk_once(self, doing: str, operations: Sequence[Operation], places: Sequence[int]) -> dict[int, Result]:
         lines: list[Any] = [line for place in places for line in operations[place].lines()]
         with vendor_errors(doing):
-            answer = self.client.bulk(operations=lines, filter_path=_BULK_FILTER)
-        items = answer.body.get("items", [])
+            answer = body_of(self.client.bulk(operations=lines, filter_path=_BULK_FILTER), doing)
+        items = answer.get("items", [])
         if len(items) != len(places):
             raise UnavailableError(f"Elasticsearch: {doing}: {len(items)} results for {len(places)} items")
         return {place: _result(next(iter(item.values()))) for place, item in zip(places, items, strict=True)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from elastic_transport import ObjectApiResponse
 from elasticsearch import ApiError, TransportError
 from elasticsearch import SerializationError as ClientSerializationError
 
@@ -48,6 +50,14 @@ def vendor_errors(doing: str) -> Iterator[None]:
         yield
     except (ApiError, TransportError) as error:
         raise archive_error(error, doing) from error
+
+
+def body_of(answer: ObjectApiResponse[Any], doing: str) -> dict[str, Any]:
+    """Return the body of an answer. One that was cut within its headers has none, and yet a good status."""
+    body: Any = answer.body
+    if not isinstance(body, dict):
+        raise UnavailableError(f"Elasticsearch: {doing}: the answer is cut")
+    return body
 
 
 def _shorten(error: Exception) -> str:

@@ -12,7 +12,7 @@ from elasticsearch import BadRequestError, NotFoundError
 from vna.config import IndexSettings
 from vna.domain.errors import ConflictError, UnavailableError
 from vna.index.elastic_client import Connection
-from vna.index.elastic_errors import vendor_errors
+from vna.index.elastic_errors import body_of, vendor_errors
 from vna.index.elastic_mapping import KINDS, STATE, Names, definition, generation_of, index_name
 from vna.index.elastic_marker import Marker, write_marker
 
@@ -67,9 +67,9 @@ class Layout:
     def generations(self) -> set[int]:
         """Return every generation of which any index is there."""
         with vendor_errors("list indices"):
-            found = self._connection.client.indices.get_alias(index=f"{self.prefix}-*")
+            found = body_of(self._connection.client.indices.get_alias(index=f"{self.prefix}-*"), "list indices")
         wanted = tuple(f"{self.prefix}-{kind}-" for kind in KINDS)
-        names = [name for name in found.body if name.startswith(wanted) and name.rsplit("-", 1)[1].isdigit()]
+        names = [name for name in found if name.startswith(wanted) and name.rsplit("-", 1)[1].isdigit()]
         return {generation_of(name) for name in names if is_of_prefix(name, self.prefix)}
 
     def swap(self, old: int, new: int) -> None:
@@ -89,7 +89,7 @@ class Layout:
         """Say whether a scroll still reads a generation."""
         names = [index_name(self.prefix, kind, generation) for kind in KINDS]
         with vendor_errors("read statistics"):
-            answer = self._connection.client.indices.stats(index=names, metric="search")
+            answer = body_of(self._connection.client.indices.stats(index=names, metric="search"), "read statistics")
         return bool(answer["_all"]["total"]["search"]["open_contexts"])
 
     def drop(self, generations: Iterable[int]) -> None:
@@ -111,10 +111,10 @@ class Layout:
 
     def _aliases(self) -> dict[str, str]:
         try:
-            answer = self._connection.client.indices.get_alias(name=f"{self.prefix}-*")
+            answer = body_of(self._connection.client.indices.get_alias(name=f"{self.prefix}-*"), "read aliases")
         except NotFoundError:
             return {}
-        return {alias: index for index, entry in answer.body.items() for alias in entry.get("aliases", {})}
+        return {alias: index for index, entry in answer.items() for alias in entry.get("aliases", {})}
 
     def _create(self, kind: str, generation: int, alias: str) -> None:
         name = index_name(self.prefix, kind, generation)
@@ -127,7 +127,8 @@ class Layout:
                 raise
 
     def _wait(self, names: list[str]) -> None:
-        health = self._connection.client.cluster.health(index=names, wait_for_status="yellow", timeout="30s")
+        answer = self._connection.client.cluster.health(index=names, wait_for_status="yellow", timeout="30s")
+        health = body_of(answer, "wait for indices")
         if health["timed_out"]:
             raise UnavailableError(f"Elasticsearch: {', '.join(names)} not ready in 30 s")
 

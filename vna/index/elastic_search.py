@@ -10,7 +10,7 @@ from vna.domain.records import Location
 from vna.index import elastic_query as dsl
 from vna.index.elastic_client import Body, Connection
 from vna.index.elastic_documents import LOCATION_FIELDS, hit, location, term_prefix
-from vna.index.elastic_errors import MissingIndexError, vendor_errors
+from vna.index.elastic_errors import MissingIndexError, body_of, vendor_errors
 from vna.index.elastic_mapping import Names
 from vna.index.elastic_patients import Patients
 from vna.ports.index import IndexCounts
@@ -177,7 +177,8 @@ class Searcher:
     def _open(self, level: Level) -> str:
         with vendor_errors("scroll"):
             client = self._connection.client
-            return str(client.open_point_in_time(index=self._index(level), keep_alive=KEEP_ALIVE)["id"])
+            answer = client.open_point_in_time(index=self._index(level), keep_alive=KEEP_ALIVE)
+        return str(body_of(answer, "scroll")["id"])
 
     def _close(self, point: str) -> None:
         try:
