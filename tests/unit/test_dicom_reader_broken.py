@@ -145,6 +145,14 @@ def test_a_sequence_in_un_is_implicit_little_endian(read: Read) -> None:
     assert _value(header, "00100010") == [{"Alphabetic": "Doe^Jane"}]
 
 
+@pytest.mark.parametrize("length", [None, UNDEFINED])
+def test_a_known_sequence_written_as_un_is_implicit_little_endian(read: Read, length: int | None) -> None:
+    content = item(implicit(0x00081155, b"1.2\0")) + (SEQUENCE_END if length else b"")
+    header = read(instance(element(0x00081140, "UN", content, length=length) + NAME))
+    assert header.attributes["00081140"] == {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": ["1.2"]}}]}
+    assert header.warnings == ()
+
+
 def test_un_of_a_known_attribute_is_read_by_the_dictionary(read: Read) -> None:
     header = read(instance(element(0x00100010, "UN", b"Doe^Jane") + element(0x00100020, "UN")))
     assert header.attributes["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}

@@ -18,7 +18,8 @@ def _one(vr: str, *values: Any) -> list[Any]:
     ("vr", "before", "after"),
     [
         ("LO", "  a b \0junk", "a b"),
-        ("LO", "a\x1b\nb", "ab"),
+        ("LO", "a\x1bb", "ab"),
+        ("LO", "a\r\nb", "a b"),
         ("LT", " kept\r\nline \0", " kept\r\nline"),
         ("UI", "1.2.3 \0", "1.2.3"),
         ("UI", " 1.2. 3", "1.2.3"),

@@ -143,7 +143,8 @@ class Parser:
             if group_only is not None and group != group_only:
                 return attributes, pos
             odd = group & 1
-            if vr is None or vr == "UN":
+            unknown = vr == "UN"
+            if unknown or vr is None:
                 vr = element_vr(tag, scope)
                 if not explicit and length != UNDEFINED and start + length > end:
                     again = explicit_after_all(window, pos, end, little=little)
@@ -153,7 +154,17 @@ class Parser:
             key = hex_tag(tag)
             # -- values that are not values: sequences, fragments
             if vr == "SQ" or length == UNDEFINED:
-                pos = self._compound(attributes, tag, vr, start, length, end=end, scope=scope, path=path, depth=depth)
+                pos = self._compound(
+                    attributes,
+                    tag,
+                    "UN" if unknown else vr,
+                    start,
+                    length,
+                    end=end,
+                    scope=scope,
+                    path=path,
+                    depth=depth,
+                )
                 buf, base = window.buf, window.base
                 continue
             stop = start + length

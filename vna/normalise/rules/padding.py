@@ -7,6 +7,7 @@ from typing import Any
 
 from vna.normalise.rules.rule import Rule
 
+_BREAKS = re.compile(r"[\t-\r]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 _LONG = frozenset({"LT", "ST", "UT"})
@@ -19,7 +20,10 @@ def _short(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     # What follows a NUL is left over from an earlier use of the sender's buffer.
-    return _CONTROL.sub("", value.partition("\0")[0]).strip() or None
+    text = value.partition("\0")[0]
+    if not text.isprintable():
+        text = _CONTROL.sub("", _BREAKS.sub(" ", text))
+    return text.strip() or None
 
 
 def _long(value: Any) -> Any:
@@ -33,7 +37,7 @@ PADDING = Rule(
     frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI", "UR"}),
     _short,
 )
-"""Short texts: blanks at both ends and control characters are taken away."""
+"""Short texts: blanks at both ends and control characters are taken away, line breaks become a blank."""
 
 PADDING_OF_TEXTS = Rule("padding of texts", _LONG, _long)
 """Long texts: blanks at the end, and control characters other than tab, line and page ends, are taken away."""
