@@ -42,9 +42,13 @@ class WorkerProcess:
     def parts(self) -> WorkerParts:
         """The parts, made now if Celery did not say that the process starts."""
         if self._parts is None:
-            archive = Archive(self._settings)
-            self._parts = WorkerParts(archive, archive.committer((SoftTimeLimitExceeded,)), archive.sweeper)
+            self._parts = self.make()
         return self._parts
+
+    def make(self) -> WorkerParts:
+        """Make the parts."""
+        archive = Archive(self._settings)
+        return WorkerParts(archive, archive.committer((SoftTimeLimitExceeded,)), archive.sweeper)
 
     def _start(self, **_: Any) -> None:
         self._parts = None
