@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
@@ -20,7 +19,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from tests.support.dimse_services import keep, part10, serving
+from tests.support.dimse_services import identifier, keep, part10, serving
 from tests.support.real_files import real_files
 from vna.bootstrap import Archive
 from vna.config import load_settings
@@ -75,17 +74,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 def port(archive: Archive) -> Iterator[int]:
     with serving(archive) as port:
         yield port
-
-
-def identifier(level: str | None, **keys: Any) -> Dataset:
-    ds = Dataset()
-    if level is not None:
-        ds.QueryRetrieveLevel = level
-    # What a key holds is often no value of its VR.
-    with disable_value_validation():
-        for keyword, value in keys.items():
-            setattr(ds, keyword, value)
-    return ds
 
 
 def ask(

@@ -7,6 +7,8 @@ of its own until its standard input is closed, and prints the port.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,16 +18,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from tests.support.instances import ORIGIN
+from tests.support.memory_queue import MemoryQueue
 from vna.bootstrap import Archive
 from vna.config import load_settings
 from vna.domain.origin import now_us
 from vna.domain.records import IndexedInstance
 from vna.gateways.dimse.services import make_ae
 from vna.ingest.document import build
+from vna.ingest.receive import Hints, Receiver
 from vna.ports.objects import Put
 
 
@@ -66,6 +71,18 @@ def part10(study: int = 1, series: int = 1, number: int = 1, **attributes: Any) 
     return target.getvalue()
 
 
+def identifier(level: str | None, **keys: Any) -> Dataset:
+    """Return an identifier of a query or retrieval."""
+    ds = Dataset()
+    if level is not None:
+        ds.QueryRetrieveLevel = level
+    # What a key holds is often no value of its VR.
+    with disable_value_validation():
+        for keyword, value in keys.items():
+            setattr(ds, keyword, value)
+    return ds
+
+
 def keep(archive: Archive, folder: Path, files: Iterable[bytes | Path]) -> list[IndexedInstance]:
     """Put files into the object store and the index, as the worker does."""
     kept = []
@@ -104,10 +121,13 @@ class Served:
 
 
 @contextmanager
-def serving_elsewhere(folder: Path) -> Iterator[Served]:
-    """Serve the archive of a folder in a process of its own."""
+def serving_elsewhere(folder: Path, peers: dict[str, Any] | None = None) -> Iterator[Served]:
+    """Serve the archive of a folder in a process of its own, which pynetdicom's settings for the process are for."""
+    environment = {**os.environ, "VNA_DIMSE__PEERS": json.dumps(peers or {}), "VNA_SPOOL__MIN_FREE_BYTES": "0"}
     command = [sys.executable, "-m", "tests.support.dimse_services", str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         try:
             assert process.stdout is not None
             yield Served(int(process.stdout.readline()), process.pid)
@@ -120,6 +140,8 @@ def serving_elsewhere(folder: Path) -> Iterator[Served]:
 def main() -> None:
     """Serve until standard input ends."""
     archive = Archive(load_settings(data=Path(sys.argv[1])))
+    # There is no broker here: what is stored stays in the spool.
+    archive.__dict__["receiver"] = Receiver(archive.spool, Hints(MemoryQueue(), "main"))
     with serving(archive) as port:
         print(port, flush=True)
         sys.stdin.read()
