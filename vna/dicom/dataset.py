@@ -240,12 +240,8 @@ class _Writer:
         values = entry.get("Value") or []
         if vr == "SQ":
             return b"".join(self._item(item) for item in values)
-        if vr in _NUMBERS:
+        if vr in _NUMBERS or vr == "AT":
             return self._pack(vr, values)
-        if vr == "AT":
-            return b"".join(
-                struct.pack(self._order + "HH", int(value[:4], 16), int(value[4:], 16)) for value in values if value
-            )
         if vr in _BINARY_VRS or vr.encode() not in KNOWN_VRS:
             return b""
         return self._encode("\\".join(_text(vr, value) for value in values), vr)
@@ -255,10 +251,15 @@ class _Writer:
         return self._header(_ITEM, "", len(content)) + content
 
     def _pack(self, vr: str, values: list[Any]) -> bytes:
-        numbers = [float(value) if vr in {"FD", "FL"} else int(value) for value in values if value is not None]
+        given = [value for value in values if value is not None]
         try:
+            if vr == "AT":
+                halves = [int(half, 16) for value in given for half in (value[:4], value[4:])]
+                return struct.pack(f"{self._order}{len(halves)}H", *halves)
+            numbers = [float(value) if vr in {"FD", "FL"} else int(value) for value in given]
             return struct.pack(f"{self._order}{len(numbers)}{_NUMBERS[vr]}", *numbers)
-        except (struct.error, OverflowError):
+        except (ValueError, TypeError, OverflowError, struct.error):
+            # An illegal value that was kept as text: there are no bytes for it in this VR.
             return b""
 
     def _encode(self, text: str, vr: str) -> bytes:

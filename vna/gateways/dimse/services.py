@@ -74,6 +74,7 @@ def make_ae(archive: Archive) -> Services:
         (evt.EVT_SOP_EXTENDED, _negotiate_extended),
         (evt.EVT_ESTABLISHED, serving.attach),
         (evt.EVT_C_STORE, serving.store),
+        (evt.EVT_ABORTED, _discard_partial),
     ]
     return Services(_entity(settings), handlers)
 
@@ -130,6 +131,15 @@ def _negotiate_extended(event: Any) -> dict[UID, bytes]:
         elif uid in MOVE_ROOTS or uid in GET_ROOTS:
             answers[uid] = retrieve.accept_extended(proposed)
     return answers
+
+
+def _discard_partial(event: Any) -> None:
+    """Leave nothing of a data set that was being received when the association ended."""
+    message = event.assoc.dimse.message
+    file = getattr(message, "_data_set_file", None)
+    if file is not None:
+        file.close()
+        Path(file.name).unlink(missing_ok=True)
 
 
 class _Serving:
