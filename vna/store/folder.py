@@ -10,13 +10,12 @@ be a folder of other keys (``UnsupportedError``).
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,14 +24,11 @@ from typing import BinaryIO
 from vna.domain.errors import ConfigurationError, ConflictError, NotFoundError, UnavailableError
 from vna.ports.objects import ObjectInfo, ObjectStore, Put
 from vna.store.folder_facts import NO_FACTS, FactFiles, Facts
-from vna.store.folder_io import Syncer, Temporary, archive_error, is_plain_file, mapped_errors
+from vna.store.folder_io import Syncer, Temporary, archive_error, mapped_errors
 from vna.store.folder_list import walk
+from vna.store.folder_put import FolderWriter
 from vna.store.keys import check_key, check_prefix
 
-# Open files of one round: far below any limit on descriptors, enough to share journal commits.
-_ROUND = 64
-# Folders known to be durable; forgotten all at once beyond this many.
-_KNOWN = 50_000
 _READ_THREADS = 4
 _READ_AHEAD = 16
 
@@ -57,7 +53,7 @@ class FolderStore(ObjectStore):
         self._temporary = Temporary(path / "~tmp")
         self._facts = FactFiles(path / "~facts", path / "~lock")
         self._syncer = Syncer()
-        self._durable: set[str] = set()
+        self._writer = FolderWriter(self._root, self._temporary, self._syncer)
         try:
             for folder in (path / "~tmp", path / "~facts"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -69,114 +65,15 @@ class FolderStore(ObjectStore):
         """Put objects if absent; see the port. A file on the same file system is linked, not copied."""
         for put in puts:
             check_key(put.key)
-        stored: list[bool] = []
-        folders: set[str] = set()
-        try:
-            for begin in range(0, len(puts), _ROUND):
-                stored += self._put_round(puts[begin : begin + _ROUND], folders)
-            self._sync_folders(folders)
-        except OSError as error:
-            # What is known of folders may be wrong now: somebody may have removed them.
-            self._durable.clear()
-            raise archive_error(error, "put") from error
-        return stored
-
-    def _put_round(self, puts: Sequence[Put], folders: set[str]) -> list[bool]:
-        written: dict[int, tuple[str, int]] = {}
-        stored: list[bool] = []
-        try:
-            for number, put in enumerate(puts):
-                target = self._target(put.key, folders)
-                if isinstance(put.source, bytes):
-                    present = os.path.isfile(target)
-                    stored.append(not present)
-                    if not present:
-                        written[number] = self._temporary.write(put.source)
-                    continue
-                linked = self._link_source(put.source, target)
-                stored.append(bool(linked))
-                if linked is None:
-                    written[number] = self._temporary.copy(put.source)
-            self._syncer.files([descriptor for _, descriptor in written.values()])
-            for number, (path, _) in written.items():
-                stored[number] = self._link(path, self._target(puts[number].key, folders))
-        finally:
-            for path, descriptor in written.values():
-                os.close(descriptor)
-                with suppress(OSError):
-                    os.unlink(path)
-        return stored
-
-    def _target(self, key: str, folders: set[str]) -> str:
-        """Return a key's path, its folder made; note every folder whose entries must be synced."""
-        target = f"{self._root}/{key}"
-        folder = os.path.dirname(target)
-        folders.add(folder)
-        self._make(folder, folders)
-        return target
-
-    def _make(self, folder: str, folders: set[str]) -> None:
-        # Somebody else may have made a folder and not have synced its parent yet, so its being there is not enough.
-        while folder not in self._durable and folder != self._root:
-            if not os.path.isdir(folder):
-                os.makedirs(folder, mode=0o750, exist_ok=True)
-            folder = os.path.dirname(folder)
-            folders.add(folder)
-
-    def _sync_folders(self, folders: set[str]) -> None:
-        self._syncer.folders(sorted(folders))
-        if len(self._durable) > _KNOWN:
-            self._durable.clear()
-        self._durable |= folders
-
-    def _link_source(self, source: Path, target: str) -> bool | None:
-        """Link a file into place; ``None`` if it has to be copied instead."""
-        try:
-            if not is_plain_file(source):
-                return None
-            return self._link(str(source), target)
-        except OSError as error:
-            # Another file system, no more links to this file, or a file system without links.
-            if error.errno in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}:
-                return None
-            # A faster worker may have put the object and dropped the file.
-            if not source.exists():
-                if os.path.isfile(target):
-                    return False
-                raise NotFoundError(f"there is no file {source} to put") from error
-            raise
-
-    @staticmethod
-    def _link(path: str, target: str) -> bool:
-        try:
-            os.link(path, target)
-        except FileExistsError as error:
-            if os.path.isdir(target):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target) from error
-            return False
-        return True
+        with mapped_errors("put"):
+            return self._writer.put_batch(puts)
 
     def replace(self, key: str, data: bytes) -> None:
         """Put a document over an older one; see the port. One under hold raises ``ConflictError``."""
         check_key(key)
         with mapped_errors("replace"), self._facts.locked():
             self._facts.read(key).forbid_change(key)
-            self._write_over(f"{self._root}/{key}", data)
-
-    def _write_over(self, target: str, data: bytes) -> None:
-        folders = {os.path.dirname(target)}
-        self._make(os.path.dirname(target), folders)
-        path, descriptor = self._temporary.write(data)
-        try:
-            os.fdatasync(descriptor)
-            os.rename(path, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(path)
-            raise
-        finally:
-            os.close(descriptor)
-        self._sync_folders(folders)
+            self._writer.write_over(f"{self._root}/{key}", data)
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes."""
@@ -311,7 +208,7 @@ class FolderStore(ObjectStore):
         with mapped_errors("note"), self._facts.locked():
             if self._info(key, NO_FACTS) is None:
                 raise NotFoundError(f"no object {key}")
-            self._facts.change(key, change, self._write_over)
+            self._facts.change(key, change, self._writer.write_over)
 
     def check(self) -> None:
         """Raise if a put would fail now: a file is written, made durable and removed."""

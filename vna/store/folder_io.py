@@ -8,7 +8,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -71,8 +71,12 @@ class Syncer:
             for item in items:
                 sync(item)
             return
-        for _ in self._pool.get().map(sync, items):
-            pass
+        pool = self._pool.get()
+        rounds = [pool.submit(sync, item) for item in items]
+        # All of them, also when one fails: the caller closes the files then.
+        wait(rounds)
+        for each in rounds:
+            each.result()
 
     def close(self) -> None:
         """End the threads of this process."""
