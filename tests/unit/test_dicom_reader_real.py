@@ -88,36 +88,34 @@ def test_every_real_file_reads_as_pydicom_reads_it() -> None:
             # InlineBinary is little endian (PS3.18 F.2.7); pydicom gives big endian words as they are.
             wrong += [f"{path.name}: {text}" for text in found if "another InlineBinary" not in text]
     assert not wrong
-    assert set(seen) >= set(
-        [
-            "AE",
-            "AS",
-            "AT",
-            "CS",
-            "DA",
-            "DS",
-            "DT",
-            "FD",
-            "FL",
-            "IS",
-            "LO",
-            "LT",
-            "OB",
-            "OW",
-            "PN",
-            "SH",
-            "SL",
-            "SQ",
-            "SS",
-            "ST",
-            "TM",
-            "UI",
-            "UL",
-            "UN",
-            "US",
-            "UT",
-        ]
-    )
+    assert set(seen) >= {
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "OB",
+        "OW",
+        "PN",
+        "SH",
+        "SL",
+        "SQ",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+        "UN",
+        "US",
+        "UT",
+    }
     assert seen.total() > 20_000
     assert seen["only here"] < 20
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import orjson
+import pydicom
 import pytest
 
 from tests.support.dicom_bytes import element, instance, item
 from tests.support.real_files import real_file, real_files
-from vna.dicom.reader import read_header
+from vna.dicom.reader import read_dataset, read_header
 from vna.domain.errors import IntegrityError, UnparsableError
 from vna.domain.identity import InstanceUids, object_key
 from vna.domain.origin import Origin
@@ -39,6 +41,18 @@ def test_every_real_instance_is_rebuilt_from_its_document_alone() -> None:
         assert normalise(view.attributes).changes == (), path
         built += 1
     assert built >= 250
+
+
+def test_the_normalised_view_of_every_real_file_is_json_that_pydicom_reads() -> None:
+    read = 0
+    for path in real_files():
+        view = normalise(read_dataset(path).attributes).attributes
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = pydicom.Dataset.from_json(view, lambda _tag, _vr, _uri: b"")
+        assert {f"{int(tag):08X}" for tag in found.keys()} == set(view), path  # noqa: SIM118 - of raw elements
+        read += 1
+    assert read >= 280
 
 
 def test_what_is_indexed_of_a_ct() -> None:

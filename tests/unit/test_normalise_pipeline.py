@@ -104,6 +104,8 @@ def test_the_original_is_not_touched_and_unchanged_parts_are_shared() -> None:
         {"00100010": {"vr": "PN", "Value": [5, True, [], {"Alphabetic": 3}]}},
         {"00100010": {"vr": "DA", "Value": [20240101, {}, []]}},
         {"00100010": {"vr": "DS", "Value": [float("nan"), True, [], 10**400]}},
+        {"00100010": {"vr": "DA", "Value": [{"Alphabetic": "=0"}]}},
+        {"00100010": {"vr": "AE", "Value": [float("nan")]}},
         {"00100010": {"vr": "SQ", "Value": ["x", None, 3]}},
     ],
 )

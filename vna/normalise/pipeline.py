@@ -134,7 +134,7 @@ def _values(values: list[Any], vr: str, rules: tuple[Rule, ...], path: str, chan
             if value - value == 0:
                 continue
             new, name = _apply(rules, value)
-        elif kind is dict and len(value) == 1 and "Alphabetic" in value and type(value["Alphabetic"]) is str:
+        elif vr == "PN" and kind is dict and len(value) == 1 and type(value.get("Alphabetic")) is str:
             text, name = _cached_name(value["Alphabetic"])
             new = value if not name else text and dict(text)
         else:
@@ -155,7 +155,7 @@ def _apply(rules: tuple[Rule, ...], value: Any) -> tuple[Any, str]:
     name = ""
     for rule in rules:
         new = rule.apply(value)
-        if new != value or type(new) is not type(value):
+        if new is not value and (new != value or type(new) is not type(value)):
             name = rule.name
             if new is None:
                 return None, name
