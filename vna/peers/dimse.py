@@ -37,7 +37,7 @@ MAX_CONTEXTS = 128
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _OWN_MAX = 64 << 10
 _ASSOCIATE_AC, _ASSOCIATE_RJ = 0x02, 0x03
-_LONGEST_AC = 1 << 20
+_SHORTEST_AC, _LONGEST_AC = 74, 1 << 20
 _SHORT = struct.Struct(">BxIBBBB")
 
 
@@ -135,15 +135,11 @@ class StoreAssociation:
         except OSError as error:
             raise UnavailableError(f"{self._name}: no answer to the association request: {error}") from error
         if kind == _ASSOCIATE_RJ:
-            rejection = A_ASSOCIATE_RJ()
-            rejection.decode(answer)
-            raise UnavailableError(f"{self._name} rejects the association: {rejection.reason_str}")
+            raise UnavailableError(f"{self._name} rejects the association: {_reason(answer)}")
         if kind != _ASSOCIATE_AC:
             raise UnavailableError(f"{self._name} aborts the association")
-        acceptance = A_ASSOCIATE_AC()
         try:
-            acceptance.decode(answer)
-            primitive = acceptance.to_primitive()
+            primitive = _accepted(answer)
         except Exception as error:  # pynetdicom raises what it meets in a broken PDU
             raise UnavailableError(f"{self._name}: broken answer to the association request: {error}") from error
         for result in primitive.presentation_context_definition_results_list:
@@ -254,6 +250,23 @@ def _context(number: int, proposal: Proposal) -> PresentationContext:
     context.abstract_syntax = UID(proposal[0])
     context.transfer_syntax = [UID(syntax) for syntax in proposal[1]]
     return context
+
+
+def _accepted(pdu: bytes) -> A_ASSOCIATE:
+    if len(pdu) < _SHORTEST_AC:
+        raise ValueError(f"an A-ASSOCIATE-AC of {len(pdu)} bytes")
+    acceptance = A_ASSOCIATE_AC()
+    acceptance.decode(pdu)
+    return acceptance.to_primitive()
+
+
+def _reason(pdu: bytes) -> str:
+    try:
+        rejection = A_ASSOCIATE_RJ()
+        rejection.decode(pdu)
+        return str(rejection.reason_str)
+    except Exception:  # noqa: BLE001 - as above; the bytes then tell the reason
+        return pdu[6:].hex()
 
 
 def _request(called: str, calling: str, contexts: list[PresentationContext]) -> bytes:
