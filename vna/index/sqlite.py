@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,8 +40,6 @@ class SqliteIndex(Index):
         self._path = path
         self._files = _files or Files(path)
         self._name = _name
-        # Threads of a process queue here, in order, rather than in SQLite's busy handler, which sleeps.
-        self._turn = threading.Lock()
 
     # ---- changes
 
@@ -59,7 +56,7 @@ class SqliteIndex(Index):
         return self._write(lambda connection: sqlite_write.remove(connection, instance_ids))
 
     def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        with translated(self._path), self._turn:
+        with translated(self._path), self._files.turn:
             session = self._files.session
             with self._files.writing(session, self._name) as (connection, beside):
                 if beside and sqlite_rebuild.alive(self._files):
@@ -160,7 +157,7 @@ class SqliteIndex(Index):
 
     def check(self) -> None:
         """See :meth:`vna.ports.index.Index.check`."""
-        self.counts()
+        self.query(Query(Level.STUDY, limit=1))
         with translated(self._path):
             with self._files.writing(self._files.session, self._name):
                 pass

@@ -102,7 +102,15 @@ class Files:
         self._local = threading.local()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._guard = threading.Lock()
+        self._turn = threading.Lock()
         self._pid = os.getpid()
+
+    @property
+    def turn(self) -> threading.Lock:
+        """Where writing threads of a process queue, rather than in SQLite's busy handler, which sleeps."""
+        if self._pid != os.getpid():
+            self._forget_parent()
+        return self._turn
 
     @property
     def session(self) -> Session:
@@ -125,6 +133,7 @@ class Files:
         self._local = threading.local()
         self._sessions = weakref.WeakSet()
         self._guard = threading.Lock()
+        self._turn = threading.Lock()
         self._pid = os.getpid()
 
     def close(self) -> None:

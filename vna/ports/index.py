@@ -27,7 +27,10 @@ Which attributes can be matched
     At INSTANCE level every path of ``terms``; at SERIES and STUDY level the
     paths whose attribute is of that level or above, and ModalitiesInStudy
     (0008,0061) and SOPClassesInStudy (0008,0062) at STUDY. A path
-    that is not there matches nothing, except by an empty value.
+    that is not there matches nothing, except by an empty value. At PATIENT level
+    the paths of the patient: a patient matches by any of its studies. ``Words``
+    are those of the representatives of a study's series, of a series its own, of
+    an instance those of its series.
 
 Errors: ``UnavailableError`` when the service is down, slow, or answers 429 or
 5xx (also for a part of a bulk request: the rest may be stored, calling again is
@@ -58,8 +61,10 @@ class Outcome(StrEnum):
 class Upserted:
     """Outcome for one instance.
 
-    ``other_digest`` is, for a conflict, the digest of the other content under
-    the same UIDs; ``current`` says whether the instance given is now the one found.
+    ``current`` says whether the instance given is the one found when the call
+    returns. ``other_digest`` is, for a conflict, the digest of the other content
+    under the same UIDs; also for a duplicate that has one, so that a conflict
+    whose handling was cut short is seen again.
     """
 
     outcome: Outcome
