@@ -37,6 +37,7 @@ def _one(vr: str, *values: Any) -> list[Any]:
         ("DS", 2.5, 2.5),
         ("PN", {"Alphabetic": " Doe ^ Jane ^^^ "}, {"Alphabetic": "Doe^Jane"}),
         ("PN", {"Alphabetic": "Doe, Jane"}, {"Alphabetic": "Doe^Jane"}),
+        ("PN", {"Alphabetic": "Doe, Jane^ ^"}, {"Alphabetic": "Doe^Jane"}),
         ("PN", {"Alphabetic": "a^b^c^d^e^f"}, {"Alphabetic": "a^b^c^d^e f"}),
         ("PN", "A=I=P", {"Alphabetic": "A", "Ideographic": "I", "Phonetic": "P"}),
         ("PN", {"Alphabetic": "Doe^^^", "Phonetic": " "}, {"Alphabetic": "Doe"}),
@@ -60,6 +61,7 @@ def test_a_value_becomes_canonical(vr: str, before: Any, after: Any) -> None:
         ("DS", "1_0"),
         ("LO", " \0"),
         ("PN", {"Alphabetic": "^^"}),
+        ("PN", {"Alphabetic": ",^"}),
     ],
 )
 def test_an_illegal_value_is_not_in_the_view_and_the_change_is_told(vr: str, before: Any) -> None:

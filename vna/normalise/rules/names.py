@@ -11,6 +11,13 @@ _COMPONENTS = 5
 
 
 def _group(text: str) -> str:
+    # Taking carets away may lay a comma bare, hence until nothing changes.
+    while (new := _repair(text)) != text:
+        text = new
+    return text
+
+
+def _repair(text: str) -> str:
     parts = [" ".join(part.split()) for part in text.split("^")]
     if len(parts) == 1 and text.count(",") == 1:
         # "Doe, Jane", as people write it: family name first, then the given ones.
