@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 RECIPE = Path(__file__).with_name("elasticsearch")
@@ -34,6 +35,7 @@ MINIMUM_JDK = 21
 PLUGIN = "transport-netty4"
 START_SECONDS = 120
 LOG_TAIL = 40
+HOME_PREFIX = "vna-elasticsearch-"
 ROOM_BYTES = 4 << 30
 
 
@@ -127,7 +129,9 @@ def start_elasticsearch(heap: str = "768m", port: int = 0, folder: Path | None =
         With the end of the server's log, if it does not start.
     """
     built = build()
-    home = Path(tempfile.mkdtemp(prefix="vna-elasticsearch-", dir=folder))
+    folder = folder or Path(tempfile.gettempdir())
+    _sweep(folder)
+    home = Path(tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{os.getpid()}-", dir=folder))
     try:
         for name in ("config", "data", "logs", "plugins"):
             (home / name).mkdir()
@@ -153,6 +157,14 @@ def start_elasticsearch(heap: str = "768m", port: int = 0, folder: Path | None =
             _stop(process)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the folders of servers whose starter was killed; the servers ended with it."""
+    for home in folder.glob(f"{HOME_PREFIX}*-*"):
+        starter = home.name.removeprefix(HOME_PREFIX).split("-")[0]
+        if starter.isdecimal() and not psutil.pid_exists(int(starter)):
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -224,6 +236,7 @@ def main() -> None:
     parser.add_argument("--heap", default="1g", help="heap of the server (default %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server's folder goes with it
     with start_elasticsearch(given.heap, given.port) as server:
         print(server.url, flush=True)
         try:

@@ -80,7 +80,7 @@ class ElasticIndex(Index):
             try:
                 written = here()
                 first = first or written
-                if self._names == self._layout.building:
+                if self._names == self._layout.building or not written.generation:  # 0: nothing was written
                     return first
                 marker = written.marker
                 if marker.overdue:

@@ -14,7 +14,7 @@ from elasticsearch import Elasticsearch
 from elasticsearch.serializer import OrjsonSerializer
 
 from vna.config import IndexSettings
-from vna.domain.errors import UnavailableError
+from vna.domain.errors import ConfigurationError, UnavailableError
 from vna.index.elastic_errors import MissingIndexError, body_of, is_temporary, vendor_errors
 
 Body = dict[str, Any]
@@ -108,6 +108,13 @@ class Connection:
         elif given.username:
             password = given.password.get_secret_value() if given.password else ""
             options["basic_auth"] = (given.username, password)
+        try:
+            return self._client_of(options)
+        except (ValueError, OSError) as error:
+            raise ConfigurationError(f"VNA_INDEX__HOSTS or VNA_INDEX__CA: {error}") from error
+
+    def _client_of(self, options: Body) -> Elasticsearch:
+        given = self._settings
         return Elasticsearch(
             list(given.hosts),
             request_timeout=given.timeout_seconds,

@@ -28,6 +28,7 @@ _PATIENT_NAME, _PATIENT_ID, _ISSUER = "00100010", "00100020", "00100021"
 _STUDY_DATE, _STUDY_TIME = "00080020", "00080030"
 _SERIES_NUMBER, _INSTANCE_NUMBER = "00200011", "00200013"
 _LONGEST = 1 << 63
+_NAME_SORTED = 256  # characters of a name that patients are sorted by
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -130,7 +131,7 @@ def study_document(
     patient = patient_identity(content["patient_id"], content["issuer"])
     return _entity_document(content, Level.STUDY, words) | {
         "patient": patient,
-        "patient_key": (_term_value(content, _PATIENT_NAME) or "") + SEPARATOR + patient,
+        "patient_key": (_term_value(content, _PATIENT_NAME) or "")[:_NAME_SORTED] + SEPARATOR + patient,
         "study_date": _term_value(content, _STUDY_DATE),
         "study_time": _term_value(content, _STUDY_TIME),
         "modalities": sorted(modalities),

@@ -17,13 +17,16 @@ from vna.config import IndexSettings
 KINDS = ("instances", "series", "studies")
 STATE = "state"
 
-_KEYWORD: dict[str, Any] = {"type": "keyword"}
-_MATCHED: dict[str, Any] = {"type": "keyword", "doc_values": False}
-_SORTED: dict[str, Any] = {"type": "keyword", "index": False}
+# Lucene takes terms of up to 32766 bytes. What is longer and broken is kept, but not matched or sorted by.
+_LONGEST = 8000
+_TERMS: dict[str, Any] = {"type": "keyword"}
+_KEYWORD: dict[str, Any] = {"type": "keyword", "ignore_above": _LONGEST}
+_MATCHED: dict[str, Any] = {"type": "keyword", "ignore_above": _LONGEST, "doc_values": False}
+_SORTED: dict[str, Any] = {"type": "keyword", "ignore_above": _LONGEST, "index": False}
 _NUMBER: dict[str, Any] = {"type": "long", "index": False}
 _KEPT: dict[str, Any] = {"type": "object", "enabled": False}
 _ENTITY: dict[str, Any] = {
-    "terms": _KEYWORD,
+    "terms": _TERMS,
     "paths": _MATCHED,
     "words": _KEYWORD,
     "attributes": _KEPT,
