@@ -33,7 +33,7 @@ import pytest
 RECIPE = Path(__file__).with_name("elasticsearch")
 MINIMUM_JDK = 21
 PLUGIN = "transport-netty4"
-START_SECONDS = 120
+START_SECONDS = 180
 LOG_TAIL = 40
 HOME_PREFIX = "vna-elasticsearch-"
 ROOM_BYTES = 4 << 30
@@ -237,12 +237,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server's folder goes with it
-    with start_elasticsearch(given.heap, given.port) as server:
-        print(server.url, flush=True)
-        try:
+    try:
+        with start_elasticsearch(given.heap, given.port) as server:
+            print(server.url, flush=True)
             signal.pause()
-        except KeyboardInterrupt:
-            print("stopping")
+    except KeyboardInterrupt:
+        print("stopped")
 
 
 if __name__ == "__main__":
