@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
+from vna import observability
 from vna.config import load_settings
 from vna.domain.errors import ConfigurationError
 from vna.gateways.dimse.server import serve
@@ -12,9 +12,10 @@ from vna.gateways.dimse.server import serve
 
 def main() -> int:
     """Run the gateway as the configuration says; return the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        serve(load_settings())
+        settings = load_settings()
+        observability.configure(settings.log)
+        serve(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2

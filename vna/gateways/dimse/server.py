@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from vna import observability
 from vna.bootstrap import Archive
 from vna.config import DimseSettings, Settings
 from vna.domain.errors import ConfigurationError
@@ -171,6 +172,7 @@ def run_process(settings: Settings, keep_on: Callable[[], bool] = lambda: True) 
 
 
 def _run_child(settings: Settings) -> None:
+    observability.configure(settings.log)
     run_process(settings, parent_lives())
 
 

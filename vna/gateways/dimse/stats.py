@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
+from vna.observability import received_bytes, received_total
+
 ASSOCIATIONS = Counter("vna_dimse_associations", "Associations accepted", ["service"])
-OPEN = Gauge("vna_dimse_associations_open", "Associations open now")
+OPEN = Gauge("vna_dimse_associations_open", "Associations open now", multiprocess_mode="livesum")
 REJECTED = Counter("vna_dimse_associations_rejected", "Associations rejected, by reason (PS3.8 table 9-21)", ["reason"])
 ABORTED = Counter("vna_dimse_associations_aborted", "Associations that ended otherwise than by release", ["by"])
-INSTANCES = Counter("vna_dimse_instances", "Instances that were durable before they were acknowledged")
-BYTES = Counter("vna_dimse_bytes", "Bytes of those instances, Part-10 header included")
+INSTANCES = received_total.labels("dimse")
+BYTES = received_bytes.labels("dimse")
 REFUSED = Counter("vna_dimse_instances_refused", "C-STORE requests answered with a failure", ["status"])
