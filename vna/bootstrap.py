@@ -65,9 +65,16 @@ class Archive:
     def receiver(self) -> Receiver:
         """The way in, for gateways."""
         from vna.ingest.receive import Hints, Receiver
+        from vna.observability import hints_dropped_total
 
         spool = self.settings.spool
-        hints = Hints(self.queue, spool.id, batch=spool.batch_instances, seconds=spool.batch_seconds)
+        hints = Hints(
+            self.queue,
+            spool.id,
+            batch=spool.batch_instances,
+            seconds=spool.batch_seconds,
+            on_drop=hints_dropped_total.inc,
+        )
         return Receiver(self.spool, hints)
 
     @cached_property

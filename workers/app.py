@@ -23,6 +23,7 @@ from vna.config import Settings
 from vna.config import settings as configured
 from vna.ingest.receive import INGEST_LARGE_TASK, INGEST_TASK, ingest_queue
 from vna.queue.celery_queue import broker_conf, direct_queue
+from workers import transport
 from workers.process import WorkerProcess
 from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SWEEP_TASK, queue_names
 from workers.tasks import ingest, lifecycle
@@ -34,6 +35,7 @@ _HEARTBEAT_SECONDS = 15
 
 def make_app(settings: Settings, process: WorkerProcess | None = None) -> Celery:
     """Return the Celery application of a configuration; a test may bring its own process."""
+    transport.register()
     app = Celery("vna", fixups=[], set_as_current=True)
     app.conf.update(broker_conf(settings.broker_url, settings.queue))
     app.conf.update(_worker_conf(settings))

@@ -8,8 +8,11 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
+from celery.exceptions import SoftTimeLimitExceeded
 
+from vna import observability
 from vna.domain.errors import ArchiveError
+from vna.ingest.commit import CommitReport
 from vna.ingest.receive import INGEST_LARGE_TASK, INGEST_TASK
 from workers.process import WorkerProcess
 from workers.routing import SWEEP_TASK
@@ -27,6 +30,20 @@ def backoff(retries: int) -> float:
     return wait * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
 
 
+def _count(report: CommitReport, seconds: float) -> None:
+    outcomes = {
+        "stored": report.stored,
+        "duplicate": report.duplicates,
+        "conflict": report.conflicts,
+        "quarantined": len(report.quarantined),
+        "failed": len(report.failed),
+    }
+    for outcome, count in outcomes.items():
+        observability.committed_total.labels(outcome).inc(count)
+    observability.committed_bytes.inc(report.bytes)
+    observability.commit_seconds.observe(seconds)
+
+
 def register(app: Celery, process: WorkerProcess) -> None:
     """Give the tasks to an app."""
 
@@ -34,12 +51,17 @@ def register(app: Celery, process: WorkerProcess) -> None:
         begin = time.monotonic()
         try:
             report = process.parts.committer.commit(names)
+        except SoftTimeLimitExceeded:
+            log.exception("a batch took too long", entries=len(names), seconds=round(time.monotonic() - begin))
+            return  # what is not done is in the spool; the sweeper goes on with it
         except ArchiveError as error:
             last = self.request.retries >= _RETRIES
             log.warning("a batch waits", entries=len(names), error=str(error), left_to_sweeper=last)
             if last:
                 return
             raise self.retry(exc=error, countdown=backoff(self.request.retries), max_retries=_RETRIES + 1) from error
+        seconds = time.monotonic() - begin
+        _count(report, seconds)
         log.info(
             "committed",
             stored=report.stored,
@@ -49,12 +71,18 @@ def register(app: Celery, process: WorkerProcess) -> None:
             failed=len(report.failed),
             gone=report.gone,
             bytes=report.bytes,
-            seconds=round(time.monotonic() - begin, 3),
+            seconds=round(seconds, 3),
         )
 
     def sweep() -> None:
         report = process.parts.sweeper.sweep()
-        if report is not None and (report.sent or report.deaths or report.torn or report.waiting):
+        if report is None:
+            return
+        observability.sweep_sent_total.inc(report.sent)
+        observability.worker_deaths_total.inc(report.deaths)
+        observability.spool_entries.set(report.entries)
+        observability.spool_oldest_seconds.set(report.oldest_seconds)
+        if report.sent or report.deaths or report.torn or report.waiting:
             log.info("swept", **{name: getattr(report, name) for name in report.__slots__})
 
     app.task(name=INGEST_TASK, bind=True)(commit)
