@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 from vna.config import load_settings
@@ -13,11 +12,7 @@ from vna.gateways.dicomweb.server import serve
 def main() -> None:
     """Serve as configured."""
     try:
-        settings = load_settings()
-        logging.basicConfig(
-            level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-        )
-        serve(settings)
+        serve(load_settings())
     except ConfigurationError as error:
         sys.exit(str(error))
 

@@ -29,8 +29,8 @@ MAX_FRAMES = 100_000
 
 Part = tuple[dict[str, str], Iterator[bytes]]
 _NATIVE = frozenset({EXPLICIT_LITTLE, IMPLICIT_LITTLE})
-_FRAME_LIST = re.compile(r"\d{1,9}(?:,\d{1,9})*")
-_BULK_PATH = re.compile(r"[0-9A-F]{8}(?:\.\d{1,6}\.[0-9A-F]{8}){0,64}")
+_FRAME_LIST = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*")
+_BULK_PATH = re.compile(r"[0-9A-F]{8}(?:\.[0-9]{1,6}\.[0-9A-F]{8}){0,64}")
 
 
 def parse_frames(text: str) -> list[int]:

@@ -10,6 +10,18 @@ BASE = "/dicom-web"
 """Path that the DICOMweb resources of PS3.18 10.1 lie below."""
 
 
+def _authority(request: Request) -> str:
+    """Return host and port that a client reached the server by."""
+    authority = request.url.netloc
+    host, port = request.scope.get("server") or ("", None)
+    usual = {"http": 80, "https": 443}.get(request.url.scheme)
+    if port and port != usual and authority == host:
+        # dicomweb-client leaves the port out of the Host field. Where the host is the very address that
+        # was connected to, no proxy stands between, and the port is known.
+        return f"{host}:{port}"
+    return authority
+
+
 class Links:
     """Makes absolute URLs.
 
@@ -25,7 +37,7 @@ class Links:
     @classmethod
     def of(cls, request: Request, configured: str) -> Links:
         """Return the links for the answer to a request: by the configured URL, else by the request's own."""
-        return cls(configured.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}")
+        return cls(configured.rstrip("/") or f"{request.url.scheme}://{_authority(request)}")
 
     def study(self, study: str) -> str:
         """URL of a study."""

@@ -20,6 +20,8 @@ STORED = "*"
 _PARAMETER = re.compile(r'\s*;\s*(?:([!#$%&\'*+.^_`|~\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?')
 _TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+)")
 _MAX_LENGTH = 8192
+# Names of before they were registered, which clients still ask by.
+_ALIASES = {"image/x-jls": "image/jls", "image/x-dicom-rle": "image/dicom-rle", "video/mpeg2": "video/mpeg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,8 @@ class MediaType:
     @property
     def content(self) -> str:
         """The type of the parts for a multipart, otherwise the type itself; ``*/*`` where it is left open."""
-        if self.is_related:
-            return self.parameters.get("type", "*/*").lower()
-        return self.name
+        name = self.parameters.get("type", "*/*").lower() if self.is_related else self.name
+        return _ALIASES.get(name, name)
 
 
 @dataclass(frozen=True, slots=True)

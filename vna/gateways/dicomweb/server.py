@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 import uvicorn
@@ -62,7 +63,17 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+def _log_to_stderr(settings: Settings) -> None:
+    """Log to standard error, unless whoever started this process has said where to."""
+    logging.basicConfig(
+        level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    # A decoder that fails is followed by the next one; what all failed at is reported by an error of our own.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
 def _serve_one(settings: Settings, *, share: bool) -> None:
+    _log_to_stderr(settings)
     http = settings.http
     listener = _listen(http, share=share)
     _check_tls(http)
@@ -127,6 +138,7 @@ def _child(settings: Settings) -> None:
 
 def _supervise(settings: Settings) -> None:
     """Keep the processes running; one that dies is replaced, each at most once a second."""
+    _log_to_stderr(settings)
     folder = settings.run_path / "http-metrics"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -148,7 +160,7 @@ def _supervise(settings: Settings) -> None:
 
     children = [start() for _ in range(settings.http.processes)]
     while not stopping:
-        multiprocessing.connection.wait([child.sentinel for child in children], timeout=1)
+        wait([child.sentinel for child in children], timeout=1)
         for place, child in enumerate(children):
             if not stopping and not child.is_alive():
                 _log.error("an HTTP gateway process ended with status %s; another is started", child.exitcode)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+
+from vna.domain.errors import InvalidQueryError
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Range, Wildcard
+from vna.gateways.dicomweb.search_request import SearchRequest, parse_search
+
+
+def parse(level: Level, *parameters: tuple[str, str], fixed: dict[str, str] | None = None) -> SearchRequest:
+    return parse_search(level, parameters, fixed or {}, 5000)
+
+
+@pytest.mark.parametrize("name", ["PatientID", "00100020"])
+def test_an_attribute_by_keyword_or_tag(name: str) -> None:
+    assert parse(Level.STUDY, (name, "12 3")).criteria == (AnyOf("00100020", ("12 3",)),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RequestAttributesSequence.ScheduledProcedureStepID",
+        "00400275.00400009",
+        "RequestAttributesSequence.00400009",
+        "00400275.ScheduledProcedureStepID",
+    ],
+)
+def test_a_path_through_a_sequence(name: str) -> None:
+    assert parse(Level.SERIES, (name, "S1")).criteria == (AnyOf("00400275.00400009", ("S1",)),)
+
+
+@pytest.mark.parametrize("name", ["0009xx02@ACME 1.1", "0009XX02@ACME 1.1", "00091002@ACME 1.1"])
+def test_a_private_attribute_by_its_creator(name: str) -> None:
+    assert parse(Level.INSTANCE, (name, "v")).criteria == (AnyOf("0009xx02@ACME 1.1", ("v",)),)
+
+
+def test_a_private_attribute_within_a_sequence() -> None:
+    request = parse(Level.INSTANCE, ("00400275.0009xx02@A", "v"))
+    assert request.criteria == (AnyOf("00400275.0009xx02@A", ("v",)),)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "criteria"),
+    [
+        ("StudyDate", "20200101-20201231", [Range("00080020", "20200101", "20201231")]),
+        ("StudyDate", "-20201231", [Range("00080020", None, "20201231")]),
+        ("PatientName", "do*", [Wildcard("00100010", "do*")]),
+        ("PatientName", "", []),
+        ("PatientName", "*", []),
+        ("StudyInstanceUID", "1.2,1.3", [AnyOf("0020000D", ("1.2", "1.3"))]),
+        ("StudyInstanceUID", "1.2\\1.3", [AnyOf("0020000D", ("1.2", "1.3"))]),
+    ],
+)
+def test_forms_of_matching(name: str, value: str, criteria: list[Criterion]) -> None:
+    found = parse(Level.STUDY, (name, value)).criteria
+    assert [type(each) for each in found] == [type(each) for each in criteria]
+    assert [each.path for each in found] == [each.path for each in criteria]  # type: ignore[union-attr]
+    if not any(isinstance(each, Wildcard) for each in criteria):
+        assert list(found) == criteria
+
+
+def test_uids_named_in_several_parameters_are_one_list() -> None:
+    request = parse(Level.STUDY, ("StudyInstanceUID", "1.2"), ("0020000D", "1.3"))
+    assert request.criteria == (AnyOf("0020000D", ("1.2", "1.3")),)
+
+
+def test_a_date_range_and_a_time_range_are_combined() -> None:
+    request = parse(Level.STUDY, ("StudyDate", "20200101-20200102"), ("StudyTime", "1200-1300"))
+    (found,) = request.criteria
+    assert isinstance(found, DateTimeRange)
+    assert (found.low or "").startswith("2020010112")
+    assert (found.high or "").startswith("2020010213")
+
+
+def test_uids_of_the_path_are_criteria_and_not_repeated_in_the_answer() -> None:
+    request = parse(Level.SERIES, fixed={"0020000D": "1.2"})
+    assert request.criteria == (AnyOf("0020000D", ("1.2",)),)
+    assert request.fixed == {"0020000D": "1.2"}
+
+
+def test_fields_to_include() -> None:
+    request = parse(
+        Level.STUDY, ("includefield", "StudyDescription, 00100040"), ("includefield", "PatientAge"), ("StudyID", "7")
+    )
+    assert request.include == {"00081030", "00100040", "00101010", "00200010"}
+    assert not request.include_all
+    assert parse(Level.STUDY, ("includefield", "all")).include_all
+
+
+def test_paging() -> None:
+    request = parse(Level.STUDY, ("limit", "10"), ("offset", "20"))
+    assert (request.limit, request.offset) == (10, 20)
+    assert (request.query().limit, request.query().offset) == (11, 20)
+    assert parse(Level.STUDY, ("limit", "999999")).limit == 5000
+    assert (parse(Level.STUDY).limit, parse(Level.STUDY).offset) == (5000, 0)
+
+
+def test_what_is_not_supported_is_said() -> None:
+    (warning,) = parse(Level.STUDY, ("fuzzymatching", "true")).warnings
+    assert "fuzzymatching" in warning
+    assert not parse(Level.STUDY, ("fuzzymatching", "false")).warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NoSuchAttribute", "1"),
+        ("patientid", "1"),
+        ("00091002", "1"),
+        ("0009xx02", "1"),
+        ("RequestAttributesSequence", "1"),
+        ("RequestAttributesSequence.", "1"),
+        ("RequestAttributesSequence.Nothing", "1"),
+        ("SOPInstanceUID", "1.2"),
+        ("Modality", "CT"),
+        ("limit", "-1"),
+        ("limit", "ten"),
+        ("limit", "1" * 11),
+        ("offset", "1.5"),
+        ("fuzzymatching", "yes"),
+        ("includefield", "NoSuchAttribute"),
+        ("StudyDate", "yesterday"),
+        ("", "1"),
+        ("a" * 10_000, "1"),
+    ],
+)
+def test_what_cannot_be_matched_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(InvalidQueryError) as caught:
+        parse(Level.STUDY, (name, value))
+    shown = value if name == "includefield" else name
+    assert shown[:50] in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["PatientID", "limit", "fuzzymatching"])
+def test_what_stands_twice_is_refused(name: str) -> None:
+    value = {"PatientID": "1", "limit": "1", "fuzzymatching": "true"}[name]
+    with pytest.raises(InvalidQueryError, match="twice"):
+        parse(Level.STUDY, (name, value), (name, value))
