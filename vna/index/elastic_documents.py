@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -42,6 +43,8 @@ class Representative:
 
 def clean(text: str) -> str:
     """Return a text that UTF-8 can carry: half surrogate pairs become replacement characters."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -67,6 +70,7 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
+@lru_cache(maxsize=16_384)
 def term_prefix(path: str) -> str:
     """Return what the terms of a path begin with."""
     return clean(path).replace(SEPARATOR, " ") + SEPARATOR
