@@ -85,7 +85,7 @@ def identifier(level: str | None, **keys: Any) -> Dataset:
 
 def keep(archive: Archive, folder: Path, files: Iterable[bytes | Path]) -> list[IndexedInstance]:
     """Put files into the object store and the index, as the worker does."""
-    kept = []
+    kept, puts = [], []
     for number, given in enumerate(files):
         path = given if isinstance(given, Path) else folder / f"given-{number}.dcm"
         if isinstance(given, bytes):
@@ -93,8 +93,9 @@ def keep(archive: Archive, folder: Path, files: Iterable[bytes | Path]) -> list[
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         instance = build(path, digest, path.stat().st_size, now_us(), ORIGIN).instance
-        archive.objects.put_batch([Put(instance.key, path)])
+        puts.append(Put(instance.key, path))
         kept.append(instance)
+    archive.objects.put_batch(puts)
     archive.index.upsert(kept)
     archive.index.refresh()
     return kept

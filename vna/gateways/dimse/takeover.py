@@ -101,6 +101,9 @@ class Takeover:
         return isinstance(error, ChannelClosedError)
 
     def _pass_on(self, error: ChannelClosedError) -> None:
+        if self._dul.state_machine.current_state != _ESTABLISHED:
+            # Somebody has aborted the association meanwhile, which is why the connection is closed.
+            return
         if not error.pdu:
             self._dul.event_queue.put("Evt17")  # transport connection closed
             return

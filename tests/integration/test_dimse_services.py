@@ -1,0 +1,188 @@
+"""Query and retrieve through the product's own listener: plain, over TLS, and when it stops."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet
+
+from tests.support.dimse import GatewayProcess
+from tests.support.dimse_services import identifier, keep, part10
+from tests.support.ports import free_port, wait_until
+from vna.bootstrap import Archive
+from vna.config import PeerSettings, load_settings
+from vna.peers import commands
+from vna.peers.dimse import Destination, StoreAssociation
+
+STUDY = ["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3.1"]
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+CT, EXPLICIT = str(CTImageStorage), str(ExplicitVRLittleEndian)
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, chain = folder / "key.pem", folder / "certificate.pem"
+    command = ["/usr/bin/openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key)]
+    command += ["-out", str(chain), "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return key, chain
+
+
+class Listening:
+    """A gateway process over an archive that holds a study."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        data = folder / "data"
+        archive = Archive(load_settings(data=data))
+        keep(archive, folder, [part10(1, 1, number, PixelData=bytes(200_000)) for number in range(1, COUNT + 1)])
+        archive.close()
+        self.destination = free_port()
+        peers = f'{{"DEST": {{"host": "127.0.0.1", "port": {self.destination}}}}}'
+        # Of what pynetdicom receives nothing may be left in the folder for temporary files.
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        self.gateway = GatewayProcess(data, VNA_DIMSE__PEERS=peers, TMPDIR=str(self.temporary), **environment)
+
+    def run(self, program: str, *options: str, folder: Path | None = None) -> str:
+        """Run a client of dcmtk and return what it says."""
+        command = [
+            f"/usr/bin/{program}",
+            "-v",
+            "-aec",
+            "VNA",
+            "-S",
+            *options,
+            *STUDY,
+            "localhost",
+            str(self.gateway.port),
+        ]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False, cwd=folder)
+        text = (done.stdout + done.stderr).decode("utf-8", "replace")
+        assert done.returncode == 0, text
+        return text
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    listening = Listening(tmp_path_factory.mktemp("plain"))
+    yield listening
+    listening.gateway.close()
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path]) -> Iterator[Listening]:
+    key, chain = certificate
+    listening = Listening(
+        tmp_path_factory.mktemp("secure"), VNA_DIMSE__TLS__CERTIFICATE=str(chain), VNA_DIMSE__TLS__KEY=str(key)
+    )
+    yield listening
+    listening.gateway.close()
+
+
+def test_find_and_get(plain: Listening, tmp_path: Path) -> None:
+    assert "(Pending)" in plain.run("findscu")
+    text = plain.run("getscu", folder=tmp_path)
+    assert f"Number of Completed Suboperations : {COUNT}" in text
+    assert len(list(tmp_path.iterdir())) == COUNT
+
+
+def test_find_and_get_over_tls(secure: Listening, certificate: tuple[Path, Path]) -> None:
+    chain = certificate[1]
+    assert "(Pending)" in secure.run("findscu", "+tla", "+cf", str(chain))
+    # dcmtk's getscu speaks no TLS.
+    received = []
+
+    def take(event: Any) -> int:
+        received.append(len(event.request.DataSet.getvalue()))
+        return 0x0000
+
+    ae = AE("GETTER")
+    ae.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
+    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid, role.scu_role, role.scp_role = CTImageStorage, False, True
+    assoc = ae.associate(
+        "127.0.0.1",
+        secure.gateway.port,
+        ae_title="VNA",
+        ext_neg=[role],
+        evt_handlers=[(evt.EVT_C_STORE, take)],
+        tls_args=(ssl.create_default_context(cafile=chain), "localhost"),
+    )
+    keys = identifier("STUDY", StudyInstanceUID="1.2.3.1")
+    *_, (status, _) = assoc.send_c_get(keys, StudyRootQueryRetrieveInformationModelGet)
+    assoc.release()
+    assert (status.Status, status.NumberOfCompletedSuboperations) == (0x0000, COUNT)
+    assert len(received) == COUNT
+    assert min(received) > 200_000
+
+
+def test_move(plain: Listening, tmp_path: Path) -> None:
+    text = plain.run("movescu", "-aem", "DEST", "+P", str(plain.destination), folder=tmp_path)
+    assert "Received Final Move Response (Success)" in text
+    assert len(list(tmp_path.iterdir())) == COUNT
+
+
+def mixed(port: int) -> StoreAssociation:
+    """Associate for storage and query at once, which the receive path leaves to the services."""
+    proposals = [(FIND, (EXPLICIT,)), (CT, (EXPLICIT,))]
+    return StoreAssociation(
+        Destination("VNA", PeerSettings(host="127.0.0.1", port=port)), "MIXED", proposals, timeout=20
+    )
+
+
+def test_an_aborted_data_set_leaves_nothing(plain: Listening) -> None:
+    association = mixed(plain.gateway.port)
+    context = association.accepted[CT, EXPLICIT]
+    request = commands.store_request(CT, "1.2.3.4.5", 1)
+    connection = association._socket
+    connection.sendall(struct.pack(">BxIIBB", 4, len(request) + 6, len(request) + 2, context, 3) + request)
+    piece = bytes(10_000)
+    connection.sendall(struct.pack(">BxIIBB", 4, len(piece) + 6, len(piece) + 2, context, 0) + piece)
+    wait_until(lambda: list(plain.temporary.iterdir()), 10, "the data set is being received")
+    association.abort()
+    wait_until(lambda: not list(plain.temporary.iterdir()), 10, "nothing is left of it")
+    assert not list(plain.gateway.spool.entries())
+
+
+def test_a_connection_that_is_cut_leaves_nothing(plain: Listening) -> None:
+    association = mixed(plain.gateway.port)
+    context = association.accepted[CT, EXPLICIT]
+    request = commands.store_request(CT, "1.2.3.4.5", 1)
+    connection = association._socket
+    connection.sendall(struct.pack(">BxIIBB", 4, len(request) + 6, len(request) + 2, context, 3) + request)
+    wait_until(lambda: list(plain.temporary.iterdir()), 10, "the data set is being received")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    wait_until(lambda: not list(plain.temporary.iterdir()), 10, "nothing is left of it")
+
+
+def test_the_gateway_stops_while_a_study_is_fetched(tmp_path: Path) -> None:
+    listening = Listening(tmp_path)
+    try:
+        command = ["/usr/bin/getscu", "-aec", "VNA", "-S", *STUDY, "127.0.0.1", str(listening.gateway.port)]
+        out = tmp_path / "out"
+        out.mkdir()
+        with subprocess.Popen(command, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
+            wait_until(lambda: list(out.iterdir()), 20)
+            begun = time.monotonic()
+            listening.gateway.process.send_signal(signal.SIGTERM)
+            assert listening.gateway.process.wait(20) == 0
+            assert time.monotonic() - begun < 15
+            client.wait(20)
+    finally:
+        listening.gateway.close()
