@@ -5,12 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.contracts import index_data as d
 from tests.support.elasticsearch import drop_indices
 from vna.config import IndexSettings
+from vna.domain.errors import InvalidInputError
 from vna.domain.query import AnyOf, Level, Query, Range, Selector, Wildcard
 from vna.index import elastic_marker, elastic_patients, elastic_search
 from vna.index.elastic import ElasticIndex
@@ -70,6 +73,33 @@ def test_texts_that_are_no_texts_are_stored_and_found(index: ElasticIndex) -> No
         assert index.count(Query(Level.INSTANCE, (Wildcard(path, value[:3] + "*"),))) == 1, path
         assert index.count(Query(Level.INSTANCE, (Range(path, value[:2], None),))) == 1, path
     assert index.upsert([given])[0].outcome is Outcome.DUPLICATE
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"00080100": {"vr": "SH", "Value": [0.1, 1e-7, 1 << 70]}}
+    for _ in range(depth):
+        value = {"0040A730": {"vr": "SQ", "Value": [value]}}
+    return value
+
+
+def test_sequences_nested_as_deep_as_they_come(index: ElasticIndex) -> None:
+    one = d.instance(sop="1")
+    given = replace(one, attributes=one.attributes | nested(60))
+    index.upsert([given])
+    index.refresh()
+    (hit,) = index.query(Query(Level.INSTANCE))
+    assert hit.attributes == given.attributes
+
+
+def test_sequences_nested_beyond_reason_are_refused_by_name_and_alone(index: ElasticIndex) -> None:
+    deep = [replace(d.instance(sop=f"9{depth}"), attributes=nested(depth)) for depth in (400, 5000)]
+    with pytest.raises(InvalidInputError, match=deep[1].uids.sop) as raised:
+        index.upsert([d.instance(sop="1"), *deep])
+    assert deep[0].uids.sop in str(raised.value)
+    index.refresh()
+    assert index.counts().instances == 1
+    with pytest.raises(InvalidInputError):
+        index.upsert(deep[1:])
 
 
 def test_a_name_beyond_all_measure_still_makes_a_patient(index: ElasticIndex) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from vna.domain.errors import InvalidInputError
 from vna.domain.identity import InstanceUids, patient_identity
 from vna.domain.levels import visible_at
 from vna.domain.query import Hit, Level
@@ -53,11 +54,15 @@ def clean(text: str) -> str:
 
 
 def encode(document: Document) -> bytes:
-    """Return a document as JSON."""
+    """Return a document as JSON; raises ``InvalidInputError`` for one that is nested beyond reason."""
     try:
         return orjson.dumps(document)
-    except TypeError:  # integers beyond 64 bits, half surrogate pairs
+    except TypeError:  # integers beyond 64 bits, half surrogate pairs, more than 254 levels
+        pass
+    try:
         return json.dumps(_cleaned(document), ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise InvalidInputError("sequences are nested too deeply to be indexed") from error
 
 
 def _cleaned(value: Any) -> Any:

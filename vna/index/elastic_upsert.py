@@ -64,6 +64,11 @@ class _Batch:
     def given(self, key: str) -> list[IndexedInstance]:
         return [instance for _, instance in self.groups[key]]
 
+    def refuse(self, key: str, reason: str) -> None:
+        self.refused[self.given(key)[0].uids.sop] = reason
+        self.merged.pop(key)
+        self.contents.pop(key, None)
+
 
 @dataclass(slots=True)
 class _Growth:
@@ -118,7 +123,10 @@ class Writer:
             operations: list[Operation] = []
             for key, (stored, revision) in pending.items():
                 batch.merged[key] = merge(read_versions(stored), batch.given(key))
-                operations += self._instance_operation(batch, key, revision)
+                try:
+                    operations += self._instance_operation(batch, key, revision)
+                except InvalidInputError as error:
+                    batch.refuse(key, str(error))
             lost = self._send_instances(batch, operations)
             if not lost:
                 return
@@ -155,9 +163,7 @@ class Writer:
             if result.status in (404, 409):
                 lost.append(operation.id)
             elif result.revision is None:
-                batch.refused[batch.given(operation.id)[0].uids.sop] = f"{result.status} {result.reason}"
-                batch.merged.pop(operation.id)
-                batch.contents.pop(operation.id, None)
+                batch.refuse(operation.id, f"{result.status} {result.reason}")
             else:
                 batch.generation = generation_of(result.index)
         return lost
