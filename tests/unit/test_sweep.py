@@ -54,6 +54,27 @@ def test_forgotten_entries_are_sent_in_batches(parts: Parts) -> None:
     assert json.loads((parts.spool.path / "sweep.json").read_text())["sent"] == 10
 
 
+def test_entries_are_durable_before_they_are_sent(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    sync, enqueue = parts.spool.sync_all, parts.queue.enqueue
+
+    def noted_sync() -> None:
+        order.append("sync")
+        sync()
+
+    def noted_enqueue(task: str, args: list[object], queue: str) -> None:
+        order.append("send")
+        enqueue(task, args, queue)
+
+    monkeypatch.setattr(parts.spool, "sync_all", noted_sync)
+    monkeypatch.setattr(parts.queue, "enqueue", noted_enqueue)
+    parts.sweep()
+    assert order == []
+    parts.receive(6)
+    parts.sweep()
+    assert order == ["sync", "send", "send"]
+
+
 def test_young_entries_are_left_to_their_first_message(tmp_path: Path) -> None:
     parts = Parts(tmp_path, age_seconds=60)
     parts.receive(3)

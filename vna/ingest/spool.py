@@ -11,6 +11,7 @@ entry needs no second file.
 from __future__ import annotations
 
 import base64
+import ctypes
 import errno
 import os
 import re
@@ -223,6 +224,20 @@ class Spool:
             self._finished = max(self._finished, mine)
             self._running = False
             self._round.notify_all()
+
+    def sync_all(self) -> None:
+        """Make everything in the spool durable, entries that a gateway died over included.
+
+        An entry has its name a moment before its bytes are durable. One that
+        was not announced may be of that moment, and what takes it up (the
+        object store may link it) relies on durable bytes.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "syncfs"):  # not Linux
+            os.sync()
+        elif libc.syncfs(self._folder_fd) != 0:
+            number = ctypes.get_errno()
+            raise _out_of(OSError(number, os.strerror(number)))
 
     def file(self, entry: SpoolEntry | str) -> Path:
         """Return the path of an entry's bytes."""

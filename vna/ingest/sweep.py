@@ -5,6 +5,7 @@ when a worker dies with one; what is in the spool is the truth. A sweep
 
 - books the deaths of workers (see ``vna.ingest.journal``) and sends what they had in hand,
 - sends entries past an age again, those that failed before one by one,
+- makes them durable first, since a gateway may have died before it did,
 - puts torn files in quarantine: shorter than their name says, so never acknowledged,
 - removes what gateways that died left half received.
 
@@ -160,6 +161,7 @@ class Sweeper:
         in_hand = self._journal.in_hand()
         suspects = self._journal.suspects()
         kept: dict[str, float] = {}
+        synced = False
         batch: list[SpoolEntry] = []
         for entry in self._spool.entries():
             report.entries += 1
@@ -170,6 +172,11 @@ class Sweeper:
                 kept[nonce] = sent[nonce]
             if age < self._age or nonce in recent or entry.name in in_hand or self._torn(entry, report) or room <= 0:
                 continue
+            if not synced:
+                room = self._synced(report, room)
+                synced = True
+                if not room:
+                    continue
             alone = entry.name in suspects or entry.length >= LARGE_BYTES
             if not alone:
                 batch.append(entry)
@@ -180,6 +187,14 @@ class Sweeper:
         if batch and room > 0:
             self._send_group(batch, kept, now, report, room)
         _replace(self._spool.path / "sweep.sent", "".join(f"{nonce} {when:.0f}\n" for nonce, when in kept.items()))
+
+    def _synced(self, report: SweepReport, room: int) -> int:
+        try:
+            self._spool.sync_all()
+        except ArchiveError as error:
+            report.waiting = str(error)
+            return 0
+        return room
 
     def _send_group(
         self, group: Sequence[SpoolEntry], kept: dict[str, float], now: float, report: SweepReport, room: int
