@@ -17,6 +17,7 @@ from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import StorageServiceClass
 
 from vna.bootstrap import Archive
@@ -163,18 +164,19 @@ class _Serving:
     def _serve(self, assoc: Association, message: Any, context_id: int) -> bool:
         """Answer a request, or say that it is none of ours."""
         context = next((one for one in assoc.accepted_contexts if one.context_id == context_id), None)
-        if context is None or not message.is_valid_request:
+        if context is None:
             return False
-        if isinstance(message, C_STORE):
+        if isinstance(message, C_STORE) and message.is_valid_request:
             # Not by pynetdicom's own table, which lacks retired and private classes.
             StorageServiceClass(assoc).SCP(message, context)
             return True
-        if not isinstance(message, C_FIND | C_MOVE | C_GET):
+        # pynetdicom leaves a request without an identifier unanswered: here it is refused.
+        if not isinstance(message, C_FIND | C_MOVE | C_GET) or message.MessageID is None:
             return False
         serve = self._service(assoc, message, str(context.abstract_syntax))
         if serve is None:
             return False
-        request = _request(assoc, message, context_id, str(context.transfer_syntax[0]))
+        request = _request(assoc, message, context)
         cancelled = assoc.dimse.cancel_req.pop(request.message_id, None) is not None
         try:
             with Takeover(assoc, self._settings.idle_seconds) as taken:
@@ -235,16 +237,16 @@ class _Serving:
         return SUCCESS
 
 
-def _request(assoc: Association, message: Any, context_id: int, transfer_syntax: str) -> Request:
+def _request(assoc: Association, message: Any, context: PresentationContext) -> Request:
     fields = {C_FIND: commands.C_FIND_RQ, C_MOVE: commands.C_MOVE_RQ, C_GET: commands.C_GET_RQ}
     identifier = message.Identifier
     return Request(
         fields[type(message)],
-        context_id,
-        str(message.AffectedSOPClassUID),
-        transfer_syntax,
+        int(context.context_id or 0),
+        str(context.abstract_syntax),
+        str(context.transfer_syntax[0]),
         int(message.MessageID),
-        int(message.Priority),
+        int(message.Priority or 0),
         identifier.getvalue() if identifier is not None else b"",
         str(getattr(message, "MoveDestination", None) or "").strip(),
         str(assoc.requestor.ae_title).strip(),
