@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from vna.domain import errors
@@ -94,10 +94,17 @@ def unexpected_error(_request: Request, _error: Exception) -> Response:
     return error_response(500, "internal", "the archive failed; its log says why")
 
 
+def disconnected(request: Request, _error: Exception) -> Response:
+    """Answer nobody: the client went away while it sent."""
+    _log.info("%s %s: the client went away before its request was whole", request.method, request.url.path)
+    return Response(status_code=400)
+
+
 EXCEPTION_HANDLERS = {
     errors.ArchiveError: archive_error,
     HttpError: http_error,
     HTTPException: framework_error,
+    ClientDisconnect: disconnected,
     Exception: unexpected_error,
 }
 """What the application registers."""
