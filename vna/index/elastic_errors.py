@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from elastic_transport import ObjectApiResponse
 from elasticsearch import ApiError, TransportError
 from elasticsearch import SerializationError as ClientSerializationError
 
@@ -52,7 +51,7 @@ def vendor_errors(doing: str) -> Iterator[None]:
         raise archive_error(error, doing) from error
 
 
-def body_of(answer: ObjectApiResponse[Any], doing: str) -> dict[str, Any]:
+def body_of(answer: Any, doing: str) -> dict[str, Any]:
     """Return the body of an answer. One that was cut within its headers has none, and yet a good status."""
     body: Any = answer.body
     if not isinstance(body, dict):
