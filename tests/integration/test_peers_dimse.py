@@ -188,12 +188,15 @@ def test_the_request_says_who_and_what() -> None:
     }
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
 def test_128_contexts() -> None:
     ae = AE("PEER")
     ae.add_supported_context(MRImageStorage, EXPLICIT)
     server = ae.start_server(("127.0.0.1", 0), block=False)
     assert server is not None
     proposals: list[Proposal] = [(f"1.2.3.{number}", (EXPLICIT,)) for number in range(127)]
+    # Not all that archives hold has a UID that is one.
+    proposals[0], proposals[1] = ("1.2.abc ", (EXPLICIT,)), ("\u00e9" * 70, (EXPLICIT,))
     with associate(server.server_address[1], [*proposals, (str(MRImageStorage), (EXPLICIT,))]) as association:
         assert association.accepted == {(str(MRImageStorage), EXPLICIT): 255}
     server.shutdown()

@@ -15,15 +15,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from pydicom.uid import UID
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    ImplementationVersionNameNotification,
-    MaximumLengthNotification,
-)
-from pynetdicom.presentation import PresentationContext
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
+from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification
 
 from vna.config import PeerSettings, TlsSettings
 from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -36,7 +29,10 @@ MAX_CONTEXTS = 128
 
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _OWN_MAX = 64 << 10
-_ASSOCIATE_AC, _ASSOCIATE_RJ = 0x02, 0x03
+_ASSOCIATE_RQ, _ASSOCIATE_AC, _ASSOCIATE_RJ = 0x01, 0x02, 0x03
+# Items and sub-items (PS3.8 9.3.2, D.1; PS3.7 D.3.3).
+_APPLICATION, _CONTEXT, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x10, 0x20, 0x30, 0x40
+_USER_INFORMATION, _MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS, _IMPLEMENTATION_VERSION = 0x50, 0x51, 0x52, 0x55
 _SHORTEST_AC, _LONGEST_AC = 74, 1 << 20
 _SHORT = struct.Struct(">BxIBBBB")
 
@@ -128,9 +124,8 @@ class StoreAssociation:
             raise
 
     def _negotiate(self, destination: Destination, calling: str, proposals: Sequence[Proposal]) -> Channel:
-        contexts = [_context(number, proposal) for number, proposal in enumerate(proposals)]
         try:
-            self._socket.sendall(_request(destination.ae_title, calling, contexts))
+            self._socket.sendall(associate_request(destination.ae_title, calling, proposals))
             kind, answer = self._read_answer()
         except OSError as error:
             raise UnavailableError(f"{self._name}: no answer to the association request: {error}") from error
@@ -244,14 +239,6 @@ class StoreAssociation:
             self.abort()
 
 
-def _context(number: int, proposal: Proposal) -> PresentationContext:
-    context = PresentationContext()
-    context.context_id = 2 * number + 1
-    context.abstract_syntax = UID(proposal[0])
-    context.transfer_syntax = [UID(syntax) for syntax in proposal[1]]
-    return context
-
-
 def _accepted(pdu: bytes) -> A_ASSOCIATE:
     if len(pdu) < _SHORTEST_AC:
         raise ValueError(f"an A-ASSOCIATE-AC of {len(pdu)} bytes")
@@ -269,19 +256,34 @@ def _reason(pdu: bytes) -> str:
         return pdu[6:].hex()
 
 
-def _request(called: str, calling: str, contexts: list[PresentationContext]) -> bytes:
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = UID(_APPLICATION_CONTEXT)
-    primitive.calling_ae_title = calling
-    primitive.called_ae_title = called
-    primitive.presentation_context_definition_list = contexts
-    longest = MaximumLengthNotification()
-    longest.maximum_length_received = _OWN_MAX
-    implementation = ImplementationClassUIDNotification()
-    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
-    version = ImplementationVersionNameNotification()
-    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    primitive.user_information = [longest, implementation, version]
-    pdu = A_ASSOCIATE_RQ()
-    pdu.from_primitive(primitive)
-    return bytes(pdu.encode())
+def associate_request(called: str, calling: str, proposals: Sequence[Proposal]) -> bytes:
+    """Return an A-ASSOCIATE-RQ (PS3.8 9.3.2). A UID that is none is proposed even so: the archive has what it has."""
+    contexts = [
+        _item(
+            _CONTEXT,
+            bytes((2 * number + 1, 0, 0, 0))
+            + _item(_ABSTRACT_SYNTAX, _ascii(sop_class, 64))
+            + b"".join(_item(_TRANSFER_SYNTAX, _ascii(syntax, 64)) for syntax in syntaxes),
+        )
+        for number, (sop_class, syntaxes) in enumerate(proposals)
+    ]
+    user = (
+        _item(_MAXIMUM_LENGTH, struct.pack(">I", _OWN_MAX))
+        + _item(_IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode())
+        + _item(_IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION_NAME.encode())
+    )
+    body = (
+        struct.pack(">HH16s16s32x", 1, 0, _ascii(called, 16).ljust(16), _ascii(calling, 16).ljust(16))
+        + _item(_APPLICATION, _APPLICATION_CONTEXT.encode())
+        + b"".join(contexts)
+        + _item(_USER_INFORMATION, user)
+    )
+    return struct.pack(">BxI", _ASSOCIATE_RQ, len(body)) + body
+
+
+def _item(kind: int, value: bytes) -> bytes:
+    return struct.pack(">BxH", kind, len(value)) + value
+
+
+def _ascii(text: str, longest: int) -> bytes:
+    return text.encode("ascii", "replace")[:longest]
