@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -204,7 +204,7 @@ class Rewriter:
     def _value(self, element: Element, vr: bytes, scope: _Scope) -> None:
         tag, length = element.tag, element.length
         self.head(tag, vr, length)
-        unit = _UNIT.get(vr, 1) if self._turns else 1
+        unit = self._unit(tag, vr, scope) if self._turns else 1
         if length <= 256 and (tag >> 16 == 0x0028 or (tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF)):
             value = self._reader.read(length)
             self._note(tag, value, scope)
@@ -212,6 +212,12 @@ class Rewriter:
             return
         for size in self._reader.pieces(length, _PIECE):
             self._target.write(swapped(self._reader.read(size), unit))
+
+    def _unit(self, tag: int, vr: bytes, scope: _Scope) -> int:
+        if tag in PIXEL_TAGS and vr == b"OW":
+            order: Literal["little", "big"] = "little" if self._reader.encoding.little else "big"
+            return pixel_unit(int.from_bytes(scope.image.get(0x00280100, b"")[:2], order))
+        return _UNIT.get(vr, 1)
 
     def _note(self, tag: int, value: bytes, scope: _Scope) -> None:
         if tag >> 16 & 1:
@@ -269,6 +275,15 @@ def swapped(data: bytes, unit: int) -> bytes:
     whole = len(data) // unit * unit
     turned = np.frombuffer(data, dtype=f"<u{unit}", count=whole // unit).byteswap().tobytes()
     return turned + data[whole:]
+
+
+def pixel_unit(bits_allocated: int) -> int:
+    """Return how many bytes make a number in pixel data of OW.
+
+    Words of OW have two bytes (PS3.5 6.2); pixels of 32 and 64 bits are turned
+    as wholes by the writers there are (GDCM, pydicom), and so here.
+    """
+    return bits_allocated // 8 if bits_allocated in {32, 64} else 2
 
 
 def unit_of(vr: str) -> int:

@@ -24,7 +24,7 @@ from vna.dicom.elements import (
 from vna.dicom.encapsulated import walk_fragments
 from vna.dicom.frames import Span, encapsulated_frames
 from vna.dicom.rewrite import Rewriter, Writable, swapped
-from vna.domain.errors import UnsupportedError
+from vna.domain.errors import UnparsableError, UnsupportedError
 
 MAX_PIXEL_BYTES = (1 << 32) - 2
 """Longest native pixel data (PS3.5 7.1.1)."""
@@ -193,6 +193,11 @@ def _find_pixels(source: BinaryIO, transfer_syntax: str, reader: ElementReader) 
     bulk, _ = walk_fragments(
         lambda size, at: read_at(source, at, size), warnings.append, "OB", start=start, end=end, extended=extended
     )
+    if bulk.fragments:
+        offset, length = bulk.fragments[-1]
+        if int.from_bytes(read_at(source, offset - 4, 4), "little") > length:
+            # Decoders make an image of what there is, and the rest of it grey: nobody would see that it is not whole.
+            raise UnparsableError("the pixel data ends within a fragment")
     image = ImagePixel.of(_attributes(numbers))
     frames = encapsulated_frames(bulk, image.frames, lambda offset, length: read_at(source, offset, length))
     if not frames:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from vna.dicom.decode import ImagePixel, can_decode, decode_frame
 from vna.dicom.frames import Span, encapsulated_frames, native_frame
 from vna.dicom.header import Bulk
+from vna.dicom.rewrite import pixel_unit
 from vna.domain.errors import NotFoundError
 from vna.domain.records import Location
 from vna.ingest.document import Metadata
@@ -96,7 +97,8 @@ class Frames:
             yield decode_frame(data, self.transfer_syntax, self.image).data
             return
         place = native_frame(self.image, number, self._bulk.length)
-        pieces = self._reader.read(self._bulk, place.offset, place.length)
+        unit = pixel_unit(self.image.bits_allocated) if self._bulk.vr == "OW" else None
+        pieces = self._reader.read(self._bulk, place.offset, place.length, unit=unit)
         if place.shift or place.bits % 8:
             yield place.unpack(b"".join(pieces))
         else:

@@ -36,7 +36,9 @@ class ValueReader:
         self._big = metadata.header.transfer_syntax == EXPLICIT_BIG
         self._inflated: _Inflated | None = None
 
-    def read(self, bulk: Bulk, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(
+        self, bulk: Bulk, start: int = 0, length: int | None = None, *, unit: int | None = None
+    ) -> Iterator[bytes]:
         """Yield bytes of a value that is not encapsulated.
 
         Parameters
@@ -45,6 +47,8 @@ class ValueReader:
             Where the value is.
         start, length
             Which of its bytes; to the end by default.
+        unit
+            Bytes of a number, where the VR alone does not tell.
 
         Raises
         ------
@@ -52,7 +56,7 @@ class ValueReader:
             The stored object ends before the value does.
         """
         length = bulk.length - start if length is None else length
-        unit = unit_of(bulk.vr) if self._big else 1
+        unit = (unit or unit_of(bulk.vr)) if self._big else 1
         if unit == 1:
             yield from self._raw(bulk.offset + start, length)
             return
