@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instances import Acknowledged, make_settings, part10, spool_one
-from tests.support.killing import POISON, STEPS, kill_at
+from tests.support.killing import HANGS, HANGS_DEAF, POISON, STEPS, kill_at
 from tests.support.valkey import Valkey, valkey  # noqa: F401  # fixture
 from tests.support.worker import start_beat, start_worker, wait_until
 from vna.bootstrap import Archive
@@ -95,6 +95,31 @@ def test_an_object_that_kills_its_reader_ends_in_quarantine_and_takes_nobody_alo
     assert item.name == poison.name
     assert item.attempts == 3
     assert (settings.data / "killed.log").read_text().splitlines() == [poison.name] * 3
+    archive.close()
+
+
+@pytest.mark.parametrize(("content", "reason"), [(HANGS, "SoftTimeLimitExceeded"), (HANGS_DEAF, "worker died")])
+def test_an_object_that_hangs_its_reader_ends_in_quarantine(
+    tmp_path: Path,
+    valkey: Valkey,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    reason: str,
+) -> None:
+    monkeypatch.setenv("TEST_SHORT_LIMITS", "1")
+    settings = make_settings(tmp_path / "data", queue={"broker": valkey.url}, spool={"max_attempts": 2})
+    archive = Archive(settings)
+    oracle = Acknowledged.empty()
+    with start_worker(settings, module="tests.support.poison_app"), start_beat(settings):
+        oracle.spool(archive.receiver, [part10(number) for number in range(5)])
+        hanging = spool_one(archive.receiver, part10(77, pixels=content * 8))
+        oracle.spool(archive.receiver, [part10(number) for number in range(100, 105)])
+        wait_until(lambda: not list(archive.spool.entries()), 120, "an empty spool")
+    oracle.check(archive)
+    (item,) = archive.quarantine.list()
+    assert item.name == hanging.name
+    assert item.attempts == 2
+    assert reason in item.reason
     archive.close()
 
 

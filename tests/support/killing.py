@@ -22,6 +22,8 @@ from vna.ingest.journal import Journal
 from vna.ports.objects import Put
 
 POISON = b"KILLS ITS READER"
+HANGS = b"HANGS FOR EVER.."
+HANGS_DEAF = b"HANGS, NO SIGNAL"
 STEPS = (
     "before-build",
     "after-build",

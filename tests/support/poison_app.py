@@ -1,30 +1,39 @@
-"""The worker application with a reader that an object can kill, as a broken native decoder can be killed."""
+"""The worker application with a reader that an object can kill or hang, as it can a broken native decoder."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from tests.support.killing import POISON
+from tests.support.killing import HANGS, HANGS_DEAF, POISON
 from vna.bootstrap import Archive
 from vna.config import settings
 from vna.ingest import document
 from vna.ingest.commit import Committer
 from vna.ingest.journal import Journal
+from vna.ingest.receive import INGEST_TASK
 from workers.app import make_app
 from workers.process import WorkerParts, WorkerProcess
 
 
 def build(path: Path, *rest: Any) -> document.Document:
-    if POISON in path.read_bytes():
+    data = path.read_bytes()
+    if POISON in data:
         # For the test to see who was taken along.
         with (settings().data / "killed.log").open("a") as log:
             log.write(f"{path.name}\n")
         os.kill(os.getpid(), signal.SIGKILL)
+    if HANGS_DEAF in data:
+        # As native code that never comes back to the interpreter: the soft limit's signal is not heard.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        time.sleep(600)
+    if HANGS in data:
+        time.sleep(600)
     return document.build(path, *rest)
 
 
@@ -47,3 +56,5 @@ class PoisonProcess(WorkerProcess):
 
 
 app = make_app(settings(), PoisonProcess(settings()))
+if os.environ.get("TEST_SHORT_LIMITS"):
+    app.conf.task_annotations = {INGEST_TASK: {"soft_time_limit": 1, "time_limit": 3}}

@@ -154,3 +154,12 @@ def test_records_of_entries_that_are_gone_are_pruned(spool: Spool, entries: list
     spool.file(entries[0]).unlink()
     assert journal.prune() == 1
     assert journal.suspects() == {entries[1].name}
+
+
+def test_a_note_given_back_in_the_middle_of_work_is_a_death(spool: Spool, entries: list[SpoolEntry]) -> None:
+    journal = Journal(spool)
+    journal.begin([entry.name for entry in entries])
+    journal.parsing(2)
+    journal.close()
+    (death,) = Journal(spool).recover()
+    assert death.blamed == entries[2].name

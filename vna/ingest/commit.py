@@ -211,20 +211,25 @@ class Committer:
         self._journal.begin([entry.name for entry in entries])
         ready: list[_Ready] = []
         refused: Exception | None = None
+        storing = False
         try:
             for position, entry in enumerate(entries):
                 self._journal.parsing(position)
                 made = self._prepare(entry, report)
                 if made is not None:
                     ready.append(made)
+            storing = True
             self._journal.storing()
-            try:
-                self._store(ready, report)
-            except Exception as error:
-                if isinstance(error, (ConfigurationError, *self._interrupts)) or getattr(error, "retry", False):
-                    raise
-                refused = error
-        finally:
+            self._store(ready, report)
+        except Exception as error:
+            self._journal.end()
+            ours = isinstance(error, (ConfigurationError, *self._interrupts)) or getattr(error, "retry", False)
+            if ours or not storing:
+                raise
+            refused = error
+        else:
+            # Not in a finally: a process that is told to exit here, as one is that ran into a hard time limit,
+            # leaves its note behind like one that was killed.
             self._journal.end()
         if refused is not None:
             self._isolate([item.entry for item in ready], report, refused)

@@ -83,6 +83,7 @@ class Journal:
         self._fd = -1
         self._note = self.inflight
         self._length = 0
+        self._busy = False
 
     # The note of this process.
 
@@ -94,6 +95,7 @@ class Journal:
         # The old header says idle until the names are there: a note is never half a batch.
         os.pwrite(self._fd, body, _HEADER_LENGTH)
         self._length = len(body)
+        self._busy = True
         self._head("P", 0)
 
     def parsing(self, position: int) -> None:
@@ -107,6 +109,7 @@ class Journal:
     def end(self) -> None:
         """Note that nothing is in work."""
         os.pwrite(self._fd, _IDLE, 0)
+        self._busy = False
 
     def _head(self, state: str, position: int) -> None:
         os.pwrite(self._fd, _HEADER.format(state, position, self._length).encode(), 0)
@@ -122,9 +125,10 @@ class Journal:
         os.rename(hidden, self._note)
 
     def close(self) -> None:
-        """Give the note back."""
+        """Give the note back; in the middle of a batch it is left behind, as by a death."""
         if self._fd >= 0:
-            self._note.unlink(missing_ok=True)
+            if not self._busy:
+                self._note.unlink(missing_ok=True)
             os.close(self._fd)
             self._fd = -1
 
