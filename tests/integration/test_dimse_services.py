@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import socket
 import ssl
@@ -23,6 +25,7 @@ from tests.support.dimse_services import identifier, keep, part10
 from tests.support.ports import free_port, wait_until
 from vna.bootstrap import Archive
 from vna.config import PeerSettings, load_settings
+from vna.gateways.dimse.outgoing import data_set_start
 from vna.peers import commands
 from vna.peers.dimse import Destination, StoreAssociation
 
@@ -52,10 +55,8 @@ class Listening:
         archive.close()
         self.destination = free_port()
         peers = f'{{"DEST": {{"host": "127.0.0.1", "port": {self.destination}}}}}'
-        # Of what pynetdicom receives nothing may be left in the folder for temporary files.
-        self.temporary = folder / "temporary"
-        self.temporary.mkdir()
-        self.gateway = GatewayProcess(data, VNA_DIMSE__PEERS=peers, TMPDIR=str(self.temporary), **environment)
+        self.gateway = GatewayProcess(data, VNA_DIMSE__PEERS=peers, **environment)
+        self.partial = data / "spool" / "partial"
 
     def run(self, program: str, *options: str, folder: Path | None = None) -> str:
         """Run a client of dcmtk and return what it says."""
@@ -145,6 +146,23 @@ def mixed(port: int) -> StoreAssociation:
     )
 
 
+def test_a_mixed_association_stores_byte_for_byte(plain: Listening) -> None:
+    spool = plain.gateway.spool
+    bodies = [os.urandom(size) for size in (2, 16_384, 5 << 20)]
+    with mixed(plain.gateway.port) as association:
+        context = association.accepted[CT, EXPLICIT]
+        for number, body in enumerate(bodies):
+            assert association.store(context, CT, f"1.2.9.{number}", io.BytesIO(body), len(body)) == 0x0000
+        assert association.store(context, "1.2.3", "1.2.9.9", io.BytesIO(b"ab"), 2) == 0x0122
+        assert association.store(context, CT, "", io.BytesIO(b"ab"), 2) == 0xC000
+    entries = sorted(spool.entries(), key=lambda entry: entry.received_us)
+    kept = [spool.file(entry).read_bytes() for entry in entries]
+    for entry in entries:
+        spool.file(entry).unlink()
+    assert [data[data_set_start(io.BytesIO(data)) :] for data in kept] == bodies
+    assert {entry.origin.calling for entry in entries} == {"MIXED"}
+
+
 def test_an_aborted_data_set_leaves_nothing(plain: Listening) -> None:
     association = mixed(plain.gateway.port)
     context = association.accepted[CT, EXPLICIT]
@@ -153,9 +171,9 @@ def test_an_aborted_data_set_leaves_nothing(plain: Listening) -> None:
     connection.sendall(struct.pack(">BxIIBB", 4, len(request) + 6, len(request) + 2, context, 3) + request)
     piece = bytes(10_000)
     connection.sendall(struct.pack(">BxIIBB", 4, len(piece) + 6, len(piece) + 2, context, 0) + piece)
-    wait_until(lambda: list(plain.temporary.iterdir()), 10, "the data set is being received")
+    wait_until(lambda: list(plain.partial.iterdir()), 10, "the data set is being received")
     association.abort()
-    wait_until(lambda: not list(plain.temporary.iterdir()), 10, "nothing is left of it")
+    wait_until(lambda: not list(plain.partial.iterdir()), 10, "nothing is left of it")
     assert not list(plain.gateway.spool.entries())
 
 
@@ -165,10 +183,10 @@ def test_a_connection_that_is_cut_leaves_nothing(plain: Listening) -> None:
     request = commands.store_request(CT, "1.2.3.4.5", 1)
     connection = association._socket
     connection.sendall(struct.pack(">BxIIBB", 4, len(request) + 6, len(request) + 2, context, 3) + request)
-    wait_until(lambda: list(plain.temporary.iterdir()), 10, "the data set is being received")
+    wait_until(lambda: list(plain.partial.iterdir()), 10, "the data set is being received")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-    wait_until(lambda: not list(plain.temporary.iterdir()), 10, "nothing is left of it")
+    wait_until(lambda: not list(plain.partial.iterdir()), 10, "nothing is left of it")
 
 
 def test_the_gateway_stops_while_a_study_is_fetched(tmp_path: Path) -> None:

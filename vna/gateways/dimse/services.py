@@ -7,42 +7,32 @@ it together with others, and the contexts of C-GET.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydicom.uid import UID
 from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.service_class import StorageServiceClass
 
 from vna.bootstrap import Archive
 from vna.config import DimseSettings
 from vna.dicom.dataset import IDENTIFIER_SYNTAXES
 from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from vna.domain.errors import ArchiveError
-from vna.domain.origin import Origin
-from vna.gateways.dimse import query, retrieve, stats
+from vna.gateways.dimse import query, retrieve
 from vna.gateways.dimse.contexts import VERIFICATION, Supported
+from vna.gateways.dimse.mixed import MixedStorage
 from vna.gateways.dimse.operation import Operation, Request
-from vna.gateways.dimse.outgoing import data_set_start
-from vna.gateways.dimse.part10 import file_meta, file_meta_tail
 from vna.gateways.dimse.query import FIND_ROOTS, QueryService
 from vna.gateways.dimse.retrieve import GET_ROOTS, MOVE_ROOTS, RetrieveService
-from vna.gateways.dimse.statuses import SUCCESS, store_status
 from vna.gateways.dimse.takeover import Takeover
 from vna.peers import commands
 from vna.peers.channel import ChannelClosedError
 
 log = logging.getLogger(__name__)
-
-_CHUNK = 1 << 20
-_INVALID_SOP_INSTANCE = 0x0117
-_SOP_CLASS_NOT_SUPPORTED = 0x0122
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +54,7 @@ class Services:
 def make_ae(archive: Archive) -> Services:
     """Return the services of an archive. Nothing connects before the first request."""
     settings = archive.settings.dimse
-    # pynetdicom has these for the process only. A data set goes to a file as it comes: memory does not grow with it.
-    _config.STORE_RECV_CHUNKED_DATASET = True
+    # pynetdicom has these for the process only.
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
     _config.LOG_HANDLER_LEVEL = "none"
@@ -74,8 +63,8 @@ def make_ae(archive: Archive) -> Services:
         (evt.EVT_REQUESTED, _follow_the_requestor),
         (evt.EVT_SOP_EXTENDED, _negotiate_extended),
         (evt.EVT_ESTABLISHED, serving.attach),
-        (evt.EVT_C_STORE, serving.store),
-        (evt.EVT_ABORTED, _discard_partial),
+        (evt.EVT_ABORTED, serving.detach),
+        (evt.EVT_RELEASED, serving.detach),
     ]
     return Services(_entity(settings), handlers)
 
@@ -134,25 +123,20 @@ def _negotiate_extended(event: Any) -> dict[UID, bytes]:
     return answers
 
 
-def _discard_partial(event: Any) -> None:
-    """Leave nothing of a data set that was being received when the association ended."""
-    message = event.assoc.dimse.message
-    file = getattr(message, "_data_set_file", None)
-    if file is not None:
-        file.close()
-        Path(file.name).unlink(missing_ok=True)
-
-
 class _Serving:
     """Answers requests on associations that pynetdicom has established."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._settings = archive.settings.dimse
+        self._storage = Supported.configured(self._settings.private_sop_classes, ()).storage
 
     def attach(self, event: evt.Event) -> None:
         """Have the requests of an association come here instead of pynetdicom's service classes."""
         assoc: Any = event.assoc
+        stored = [one for one in assoc.accepted_contexts if one.as_scp and str(one.abstract_syntax) in self._storage]
+        if stored:
+            assoc.vna_storage = MixedStorage(assoc, stored, self._archive.receiver, self._settings)
         usual = assoc._serve_request  # noqa: SLF001 - pynetdicom has no hook before it makes a service class
 
         def serve(message: Any, context_id: int) -> None:
@@ -161,15 +145,17 @@ class _Serving:
 
         assoc._serve_request = serve  # noqa: SLF001 - as above
 
+    def detach(self, event: Any) -> None:
+        """Leave nothing of a data set that was being received when an association ended."""
+        storage: MixedStorage | None = getattr(event.assoc, "vna_storage", None)
+        if storage is not None:
+            storage.close()
+
     def _serve(self, assoc: Association, message: Any, context_id: int) -> bool:
         """Answer a request, or say that it is none of ours."""
         context = next((one for one in assoc.accepted_contexts if one.context_id == context_id), None)
         if context is None:
             return False
-        if isinstance(message, C_STORE) and message.is_valid_request:
-            # Not by pynetdicom's own table, which lacks retired and private classes.
-            StorageServiceClass(assoc).SCP(message, context)
-            return True
         # pynetdicom leaves a request without an identifier unanswered: here it is refused.
         if not isinstance(message, C_FIND | C_MOVE | C_GET) or message.MessageID is None:
             return False
@@ -207,35 +193,6 @@ class _Serving:
             return lambda operation: retrieval.get(operation, contexts)
         return None
 
-    def store(self, event: Any) -> int:
-        """Take an instance (PS3.4 B.2): durable before it is acknowledged."""
-        request = event.request
-        sop_class, sop_instance = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
-        if sop_class != str(event.context.abstract_syntax):
-            return _SOP_CLASS_NOT_SUPPORTED
-        if len(sop_instance) > 64 or not (sop_instance.isascii() and sop_instance.isprintable()):
-            return _INVALID_SOP_INSTANCE
-        requestor = event.assoc.requestor
-        origin = Origin("dimse", requestor.ae_title, self._settings.ae_title, requestor.address or "")
-        tail = file_meta_tail(str(event.context.transfer_syntax), origin.calling, origin.called)
-        try:
-            with self._archive.receiver.begin(origin) as incoming:
-                incoming.write(file_meta(sop_class.encode(), sop_instance.encode(), tail))
-                for piece in _received(event.dataset_path):
-                    if incoming.length > self._settings.max_object_bytes:
-                        stats.REFUSED.labels("A700").inc()
-                        return 0xA700
-                    incoming.write(piece)
-                length = incoming.commit().length
-        except (ArchiveError, OSError) as error:
-            status = store_status(error)
-            log.warning("C-STORE from %s refused: %s", origin.calling, error)
-            stats.REFUSED.labels(f"{status:04X}").inc()
-            return status
-        stats.INSTANCES.inc()
-        stats.BYTES.inc(length)
-        return SUCCESS
-
 
 def _request(assoc: Association, message: Any, context: PresentationContext) -> Request:
     fields = {C_FIND: commands.C_FIND_RQ, C_MOVE: commands.C_MOVE_RQ, C_GET: commands.C_GET_RQ}
@@ -251,11 +208,3 @@ def _request(assoc: Association, message: Any, context: PresentationContext) -> 
         str(getattr(message, "MoveDestination", None) or "").strip(),
         str(assoc.requestor.ae_title).strip(),
     )
-
-
-def _received(path: Path) -> Iterator[bytes]:
-    """Yield the data set of the file that pynetdicom has received into."""
-    with path.open("rb") as file:
-        file.seek(data_set_start(file))
-        while piece := file.read(_CHUNK):
-            yield piece

@@ -11,9 +11,7 @@ from vna.domain.errors import (
     ArchiveError,
     InvalidQueryError,
     OutOfResourcesError,
-    TooLargeError,
     UnavailableError,
-    UnparsableError,
 )
 
 SUCCESS = 0x0000
@@ -29,11 +27,6 @@ UNKNOWN_DESTINATION = 0xA801
 IDENTIFIER_MISMATCH = 0xA900
 UNABLE_TO_PROCESS = 0xC000
 SOME_FAILED = 0xB000  # sub-operations complete, one or more failures or warnings
-
-# C-STORE.
-STORE_OUT_OF_RESOURCES = 0xA700
-STORE_CANNOT_UNDERSTAND = 0xC000
-STORE_PROCESSING_FAILURE = 0x0110
 
 # Warnings of a C-STORE response (PS3.4 B.2.3; PS3.7 C.4).
 _STORE_WARNINGS = frozenset({0x0001, 0x0107, 0x0116, 0xB000, 0xB006, 0xB007})
@@ -67,15 +60,6 @@ def selection_failure(error: BaseException) -> Failure:
     if isinstance(error, UnavailableError | OutOfResourcesError):
         return Failure(NO_MATCH_COUNT, "the index does not answer, try again later")
     return query_failure(error)
-
-
-def store_status(error: BaseException) -> int:
-    """Return how a C-STORE fails for an error."""
-    if isinstance(error, OutOfResourcesError | UnavailableError | OSError | TooLargeError):
-        return STORE_OUT_OF_RESOURCES
-    if isinstance(error, UnparsableError):
-        return STORE_CANNOT_UNDERSTAND
-    return STORE_PROCESSING_FAILURE
 
 
 def is_store_warning(status: int) -> bool:
