@@ -80,6 +80,24 @@ def test_hints_are_dropped_and_counted_while_the_broker_is_away(tmp_path: Path) 
     receiver.close()
 
 
+def test_hints_go_on_after_an_error_that_nobody_foresaw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = MemoryQueue()
+    real = queue.enqueue
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug in a client library")
+
+    monkeypatch.setattr(queue, "enqueue", broken)
+    dropped: list[int] = []
+    receiver = Receiver(Spool(tmp_path), Hints(queue, "main", seconds=0.01, on_drop=dropped.append))
+    spool_one(receiver, b"x")
+    until(lambda: sum(dropped) == 1)
+    monkeypatch.setattr(queue, "enqueue", real)
+    spool_one(receiver, b"y")
+    until(lambda: len(queue.names(SMALL)) == 1)
+    receiver.close()
+
+
 def test_hints_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hints, "_MOST", 3)
     dropped: list[int] = []

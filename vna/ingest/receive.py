@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from vna.domain.errors import ArchiveError
 from vna.domain.origin import Origin
 from vna.ingest.spool import Spool, SpoolEntry, SpoolFile
 from vna.ports.queue import Queue
@@ -94,7 +93,7 @@ class Hints:
                 del self._entries[: self._batch]
             try:
                 enqueue_entries(self._queue, self._spool_id, batch, self._large)
-            except ArchiveError:
+            except Exception:  # noqa: BLE001 - whatever a broker's client raises, this thread goes on
                 self._on_drop(len(batch))
 
     def close(self) -> None:
