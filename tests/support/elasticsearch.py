@@ -235,7 +235,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run an Elasticsearch for development and print its URL.")
     parser.add_argument("--heap", default="1g", help="heap of the server (default %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
+    parser.add_argument("--install", action="store_true", help="build what is missing, and run nothing")
     given = parser.parse_args()
+    if given.install:
+        print(build())
+        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server's folder goes with it
     try:
         with start_elasticsearch(given.heap, given.port) as server:

@@ -210,11 +210,17 @@ def versitygw() -> Iterator[S3Service]:
 
 
 def main() -> None:
-    """Run a service in the foreground until it is interrupted."""
+    """Run a service in the foreground until it is interrupted, or build both."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("name", choices=list(PACKAGES))
+    parser.add_argument("name", nargs="?", choices=list(PACKAGES), default="minio")
+    parser.add_argument("--install", action="store_true", help="build what is missing, and run nothing")
+    given = parser.parse_args()
+    if given.install:
+        for name in PACKAGES:
+            print(binary(name))
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with running(parser.parse_args().name) as service:
+    with running(given.name) as service:
         print(f"{service.endpoint} access key {service.access_key} secret key {service.secret_key}", flush=True)
         try:
             signal.pause()
