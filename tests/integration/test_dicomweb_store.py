@@ -150,6 +150,31 @@ def test_requests_that_are_none(gateway: HttpGateway, content_type: str, body: b
     assert spooled(gateway) == []
 
 
+def test_a_body_that_is_encoded_is_refused(gateway: HttpGateway) -> None:
+    answer = send(gateway, body_of(CT), **{"Content-Encoding": "gzip"})
+    assert answer.status_code == 415
+    assert "Content-Encoding gzip" in answer.json()["detail"]
+
+
+def test_a_transfer_syntax_that_is_none_does_not_end_a_header_field(gateway: HttpGateway) -> None:
+    data_set = pydicom.dcmread(io.BytesIO(CT))
+    data_set.StudyInstanceUID, data_set.SOPInstanceUID = "1.2.66", "1.2.66.1"
+    out = io.BytesIO()
+    data_set.save_as(out)
+    wrong = out.getvalue().replace(b"1.2.840.10008.1.2.1\0", b"1.2\r\nX-Injected: yes")
+    assert len(wrong) == len(out.getvalue())
+    assert send(gateway, body_of(wrong)).status_code == 200
+    assert gateway.ingest().stored == 1
+    url = f"/studies/1.2.66/series/{data_set.SeriesInstanceUID}/instances/1.2.66.1"
+    single = gateway.client.get(url, headers={"Accept": "application/dicom; transfer-syntax=*"})
+    assert single.content == wrong
+    assert "x-injected" not in single.headers
+    related = gateway.client.get(
+        url, headers={"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+    )
+    assert b"X-Injected" not in related.content.replace(wrong, b"")
+
+
 def with_uid(study: str) -> bytes:
     data_set = pydicom.dcmread(io.BytesIO(CT))
     data_set.StudyInstanceUID, data_set.SOPInstanceUID = study, generate_uid()

@@ -16,7 +16,7 @@ from vna.domain.records import Location
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.links import Links
-from vna.gateways.dicomweb.media import OCTETS, media_type_of
+from vna.gateways.dicomweb.media import OCTETS, media_type_of, with_syntax
 from vna.gateways.dicomweb.negotiate import STORED, Choice, Offer, negotiate
 from vna.gateways.dicomweb.streaming import byte_range, range_headers, stream
 from vna.ingest.document import Metadata
@@ -77,7 +77,7 @@ def _choose(accept: str, frames: Frames, *, single: bool) -> Choice:
     if choice.offer.content != OCTETS:
         detail = f"the frames are stored in transfer syntax {frames.transfer_syntax}, not in {asked}"
         raise HttpError(406, "not-acceptable", detail)
-    if choice.syntaxes and not _NATIVE & set(choice.syntaxes):
+    if choice.syntaxes and not ({STORED} | _NATIVE) & set(choice.syntaxes):
         detail = f"frames are to be had in transfer syntax {frames.transfer_syntax} as stored, or {EXPLICIT_LITTLE}"
         raise HttpError(406, "not-acceptable", f"{detail}, not in {asked}")
     if not frames.decodable:
@@ -98,7 +98,7 @@ def _as_stored(frames: Frames, choice: Choice) -> bool:
 def _part_maker(frames: Frames, choice: Choice, url: str) -> Callable[[int], Part]:
     stored = _as_stored(frames, choice)
     syntax = frames.transfer_syntax if stored else EXPLICIT_LITTLE
-    content_type = f"{choice.offer.content}; transfer-syntax={syntax}"
+    content_type = with_syntax(choice.offer.content, syntax)
 
     def make(number: int) -> Part:
         headers = {"Content-Type": content_type, "Content-Location": f"{url}/frames/{number}"}
@@ -178,7 +178,7 @@ async def _icon(gateway: Gateway, request: Request, metadata: Metadata, bulk: Bu
     content = media_type_of(syntax)
     choice = negotiate(gateway.accept(request), (Offer(content, related=True), Offer(content, related=False)))
     reader = ValueReader(gateway.archive.objects, metadata)
-    headers = {"Content-Type": f"{content}; transfer-syntax={syntax}", "Content-Location": url}
+    headers = {"Content-Type": with_syntax(content, syntax), "Content-Location": url}
     return await _one(gateway, choice, headers, reader.fragments(bulk.fragments))
 
 

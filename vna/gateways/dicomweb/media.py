@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 OCTETS = "application/octet-stream"
+
+_UID = re.compile(r"[0-9.]{1,64}")
 
 _JPEG = (50, 51, 57, 70)
 _VIDEO_MP4 = range(102, 109)
@@ -18,6 +22,15 @@ _TYPES = (
     | {f"1.2.840.10008.1.2.4.{number}": "video/mp4" for number in _VIDEO_MP4}
     | {"1.2.840.10008.1.2.5": "image/dicom-rle", "1.2.840.10008.1.2.8.1": "application/x-deflate"}
 )
+
+
+def with_syntax(content: str, transfer_syntax: str) -> str:
+    """Return a media type with its transfer syntax (PS3.18 8.7.3.5.1).
+
+    A transfer syntax is whatever a sender wrote into the file: what is no UID is
+    left out, so that it cannot end the header field.
+    """
+    return f"{content}; transfer-syntax={transfer_syntax}" if _UID.fullmatch(transfer_syntax) else content
 
 
 def media_type_of(transfer_syntax: str) -> str:

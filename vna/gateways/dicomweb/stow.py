@@ -14,6 +14,7 @@ from vna.domain.errors import OutOfResourcesError
 from vna.domain.origin import Origin
 from vna.domain.records import Attributes
 from vna.gateways.dicomweb.context import Gateway
+from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.native_xml import to_native_xml
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
@@ -34,6 +35,7 @@ async def store(gateway: Gateway, request: Request) -> Response:
     stream = request.stream()
     try:
         choice = negotiate(gateway.accept(request), OFFERS)
+        _check_encoding(request)
         target = Store(
             gateway.archive.receiver,
             gateway.committers,
@@ -55,6 +57,13 @@ async def store(gateway: Gateway, request: Request) -> Response:
     if choice.offer.content.endswith("xml"):
         return Response(to_native_xml(data), status, headers, media_type=choice.offer.content)
     return Response(orjson.dumps(data), status, headers, media_type=choice.offer.content)
+
+
+def _check_encoding(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        detail = f"Content-Encoding {encoding[:64]} is not supported; send the body as it is"
+        raise HttpError(415, "unsupported-media-type", detail)
 
 
 async def _receive(gateway: Gateway, stream: AsyncIterator[bytes], body: Body) -> list[Outcome]:

@@ -13,6 +13,7 @@ from vna.domain.errors import UnsupportedError
 from vna.domain.records import Location
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
+from vna.gateways.dicomweb.media import with_syntax
 from vna.gateways.dicomweb.negotiate import Choice, Offer, negotiate
 from vna.gateways.dicomweb.streaming import byte_range, range_headers, stream
 from vna.ports.objects import ObjectStore
@@ -57,7 +58,7 @@ def _related(objects: ObjectStore, items: Sequence[Rendition], boundary: str) ->
 
 
 def _part_headers(item: Rendition) -> dict[str, str]:
-    return {"Content-Type": f"{DICOM}; transfer-syntax={item.transfer_syntax}"}
+    return {"Content-Type": with_syntax(DICOM, item.transfer_syntax)}
 
 
 async def _single(gateway: Gateway, request: Request, item: Rendition) -> Response:
