@@ -59,6 +59,7 @@ class Result:
     acknowledged: list[float] = field(default_factory=list)
     searchable: list[float] = field(default_factory=list)
     peaks: dict[str, int] = field(default_factory=dict)
+    processor: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def warm_memory() -> None:
@@ -94,6 +95,9 @@ def send(server: Server, files: list[Path], setting: Setting) -> float:
 def measure(server: Server, files: list[Path], setting: Setting, result: Result) -> None:
     """Run one round on a fresh server."""
     with server.running():
+        time.sleep(0.3)
+        idle = dict(server.processor)
+        client = os.times()
         before = time.perf_counter()
         seconds = send(server, files, setting)
         result.acknowledged.append(len(files) / seconds)
@@ -103,6 +107,12 @@ def measure(server: Server, files: list[Path], setting: Setting, result: Result)
                     raise RuntimeError(f"{server.name}: {found} of {len(files)} searchable after 300 s")
                 time.sleep(0.05)
             result.searchable.append(len(files) / (time.perf_counter() - before))
+        after = os.times()
+        time.sleep(0.3)
+        clients = after.children_user + after.children_system - client.children_user - client.children_system
+        result.processor["dcmsend"].append(clients / len(files) * 1000)
+        for label, seconds in server.processor.items():
+            result.processor[label].append((seconds - idle.get(label, 0)) / len(files) * 1000)
     for label, peak in server.peaks.items():
         result.peaks[label] = max(result.peaks.get(label, 0), peak)
 
@@ -177,6 +187,17 @@ def report(results: dict[Setting, dict[str, Result]]) -> Iterator[str]:
             yield f"| {setting} | {name} | {medians[name]:.0f} | {' | '.join(ratios)} | {' | '.join(tail)} |"
 
 
+def processor(results: dict[Setting, dict[str, Result]]) -> Iterator[str]:
+    """Yield the processor time of each process for an instance, as Markdown."""
+    yield "| setting | server | processor ms an instance, by process |"
+    yield "|---|---|---|"
+    for setting, row in results.items():
+        for name, result in row.items():
+            parts = {label: statistics.median(values) for label, values in result.processor.items()}
+            shown = ", ".join(f"{label} {value:.2f}" for label, value in parts.items() if value >= 0.005)
+            yield f"| {setting} | {name} | {shown} |"
+
+
 def memory(results: dict[Setting, dict[str, Result]]) -> Iterator[str]:
     """Yield the peak memory of each process, as Markdown."""
     peaks: dict[tuple[str, str], int] = {}
@@ -214,6 +235,7 @@ def main() -> None:
         if options.only != "search":
             results = ingest(options.servers, options.rounds, settings, work)
             print("\n" + "\n".join(report(results)))
+            print("\n" + "\n".join(processor(results)))
             print("\n" + "\n".join(memory(results)))
         if options.only != "ingest":
             times = search(options.servers, work)

@@ -36,7 +36,7 @@ def http_json(url: str) -> Any:
 
 
 class Server:
-    """A running server: its DIMSE port, how many instances can be found in it, and the memory it takes."""
+    """A running server: its DIMSE port, how many instances can be found in it, the memory and processor time it takes."""
 
     name = ""
     called = "ANY"
@@ -46,6 +46,7 @@ class Server:
         self.port = free_port()
         self.http = free_port()
         self.peaks: dict[str, int] = {}
+        self.processor: dict[str, float] = {}
 
     def command(self) -> list[str]:
         """Return the program and its arguments."""
@@ -115,6 +116,7 @@ class Server:
 
     def _sample(self, pid: int, stop: threading.Event) -> None:
         root = psutil.Process(pid)
+        seen: dict[int, tuple[str, float]] = {}
         while not stop.wait(0.1):
             try:
                 processes = [root, *root.children(recursive=True)]
@@ -124,9 +126,14 @@ class Server:
                 try:
                     label = _label(process.cmdline())
                     resident = process.memory_info().rss
+                    used = process.cpu_times()
                 except psutil.Error:
                     continue
                 self.peaks[label] = max(self.peaks.get(label, 0), resident)
+                seen[process.pid] = (label, used.user + used.system)
+            self.processor = {}
+            for label, seconds in seen.values():
+                self.processor[label] = self.processor.get(label, 0) + seconds
 
 
 def _label(command: list[str]) -> str:

@@ -6,6 +6,7 @@ message whole, so it is for tests of faults and not of large bodies.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -274,8 +275,6 @@ def _error(fault: _Fault) -> Message:
 
 
 def _close(connection: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):  # not connected any more
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # not connected any more
     connection.close()
