@@ -36,7 +36,7 @@ def http_json(url: str) -> Any:
 
 
 class Server:
-    """A running server: its DIMSE port, how many instances can be found in it, the memory and processor time it takes."""
+    """A running server: its port, what can be found in it, the memory and processor time it takes."""
 
     name = ""
     called = "ANY"
@@ -54,7 +54,7 @@ class Server:
 
     def environment(self) -> dict[str, str]:
         """Return variables for the program."""
-        # Without it dcmtk's servers, Orthanc among them, hold each answer back for 40 ms: peers are measured at their best.
+        # Without it dcmtk's servers, Orthanc too, hold each answer back for 40 ms: peers are measured at their best.
         return {"TCP_NODELAY": "1"}
 
     def searchable(self) -> int | None:
