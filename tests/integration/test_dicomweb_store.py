@@ -175,6 +175,21 @@ def test_a_transfer_syntax_that_is_none_does_not_end_a_header_field(gateway: Htt
     assert b"X-Injected" not in related.content.replace(wrong, b"")
 
 
+def test_pixels_that_cannot_be_decoded_are_had_as_stored_alone(gateway: HttpGateway) -> None:
+    raw = real_file("JPEG-lossy.dcm").read_bytes()
+    answer = send(gateway, body_of(raw))
+    url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+    assert gateway.ingest().stored == 1
+    assert gateway.client.get(url, headers={"Accept": "application/dicom; transfer-syntax=*"}).content == raw
+    for path, accept in (("", "application/dicom"), ("/frames/1", "application/octet-stream")):
+        refused = gateway.client.get(url + path, headers={"Accept": accept})
+        assert refused.status_code == 406
+        assert "cannot be decoded" in refused.json()["detail"]
+    frame = gateway.client.get(f"{url}/frames/1", headers={"Accept": "image/jpeg"})
+    assert frame.status_code == 200
+    assert frame.content in raw
+
+
 def with_uid(study: str) -> bytes:
     data_set = pydicom.dcmread(io.BytesIO(CT))
     data_set.StudyInstanceUID, data_set.SOPInstanceUID = study, generate_uid()

@@ -18,7 +18,7 @@ STATUS = {
     errors.TooLargeError: 413,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
-    errors.UnsupportedError: 501,
+    errors.UnsupportedError: 406,
     errors.IntegrityError: 500,
     errors.OutOfResourcesError: 503,
     errors.UnavailableError: 503,

@@ -26,7 +26,8 @@ _STATUS: tuple[tuple[type[errors.ArchiveError], int, str], ...] = (
     (errors.InvalidInputError, 400, "invalid-input"),
     (errors.NotFoundError, 404, "not-found"),
     (errors.ConflictError, 409, "conflict"),
-    (errors.UnsupportedError, 501, "unsupported"),
+    # Raised where a representation cannot be made: no decoder, or none that can decode this.
+    (errors.UnsupportedError, 406, "not-acceptable"),
     (errors.IntegrityError, 500, "integrity"),
     (errors.OutOfResourcesError, 503, "out-of-resources"),
     (errors.UnavailableError, 503, "unavailable"),
