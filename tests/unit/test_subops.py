@@ -20,7 +20,8 @@ from vna.domain.query import Selector
 from vna.domain.records import Location
 from vna.gateways.dimse.operation import Operation, Request
 from vna.gateways.dimse.outgoing import choose, data_set_start, open_all
-from vna.gateways.dimse.retrieve import BrokenMessageError, RetrieveService, accept_extended, plan
+from vna.gateways.dimse.receivers import BrokenMessageError, plan
+from vna.gateways.dimse.retrieve import RetrieveService, accept_extended
 from vna.gateways.dimse.statuses import is_store_warning
 from vna.index.sqlite import SqliteIndex
 from vna.peers import commands
