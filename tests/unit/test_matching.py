@@ -32,7 +32,7 @@ def test_universal_matching_is_no_criterion(vr: str, value: str) -> None:
         ("LO", "A-17", "A-17"),
         ("LO", "  A 17 ", "A 17"),
         ("CS", "CT", "CT"),
-        ("CS", "ct", "ct"),
+        ("CS", "ct", "CT"),
         ("AE", "Ct1", "Ct1"),
         ("UI", "1.2.840\0", "1.2.840"),
         ("UI", "1.2.03", "1.2.03"),

@@ -66,6 +66,9 @@ def criteria_for(path: str, vr: str, value: str) -> tuple[Criterion, ...]:
         The value is none that the VR allows in a query; names the attribute.
     """
     text = _trim(value)
+    if vr == "CS":
+        # A code string has no small letters (PS3.5 6.2); the index holds what senders meant.
+        text = " ".join(text.upper().split())
     if not text or not text.strip("*"):
         return ()
     values = [text] if vr in _ONE_VALUE_VRS else [_trim(part) for part in text.split("\\")]
