@@ -11,6 +11,7 @@ entry needs no second file.
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import errno
 import os
@@ -18,6 +19,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast, get_args
@@ -33,6 +35,7 @@ _NAME = re.compile(r"([0-9a-f]{14})\.([0-9a-f]{12})\.([0-9a-f]{1,16})\.([A-Za-z0
 _PROTOCOLS = frozenset(get_args(Protocol))
 
 
+@lru_cache(maxsize=1024)
 def _encode_origin(origin: Origin) -> str:
     # 40, 16 and 45 bytes of names and an address make at most 150 of base64: a file name has room for 255.
     parts = (origin.protocol, origin.calling, origin.called, origin.address)
@@ -97,7 +100,8 @@ class SpoolFile:
         self._spool = spool
         self._origin = origin
         self._nonce = os.urandom(6).hex()
-        self._part = spool.partial / self._nonce
+        # Texts, not paths: to build a path costs more than to open the file.
+        self._part = f"{spool.partial}/{self._nonce}"
         self.length = 0
         try:
             self._fd = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
@@ -133,14 +137,15 @@ class SpoolFile:
         """
         received = now_us()
         name = f"{received:014x}.{self._nonce}.{self.length:x}.{_encode_origin(self._origin)}{_SUFFIX}"
-        final = self._spool.incoming / name
+        final = f"{self._spool.incoming}/{name}"
         try:
             os.rename(self._part, final)
             self._sealed = True
             os.fdatasync(self._fd)
             self._spool.sync_folder()
         except OSError as error:
-            final.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(final)
             raise _out_of(error) from error
         return SpoolEntry(name, received, self.length, self._origin)
 
@@ -161,7 +166,8 @@ class SpoolFile:
         os.close(self._fd)
         self._fd = -1
         if not self._sealed:
-            self._part.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._part)
 
 
 class Spool:
