@@ -87,7 +87,8 @@ async def _receive(gateway: Gateway, stream: AsyncIterator[bytes], body: Body) -
         return await gateway.in_thread(_finish, body, b"".join(waiting))
     except BaseException:
         if writing is not None:
-            await asyncio.wait([writing])
+            # What went wrong first is raised; what this piece came to is no longer of interest.
+            await asyncio.gather(writing, return_exceptions=True)
         await asyncio.shield(gateway.in_thread(body.abandon))
         raise
 
