@@ -16,7 +16,8 @@ from pydicom import Dataset
 from pydicom.pixels import pixel_array
 
 from tests.support.real_files import real_file, real_files
-from vna.dicom.elements import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, read_head
+from vna.dicom.elements import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE
+from vna.dicom.part10 import read_head
 from vna.dicom.transcode import can_transcode, transcode
 from vna.domain.errors import ArchiveError, UnparsableError, UnsupportedError
 

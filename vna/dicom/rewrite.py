@@ -23,8 +23,8 @@ from vna.dicom.elements import (
     Element,
     ElementReader,
     Encoding,
-    text_of,
 )
+from vna.dicom.part10 import text_of
 from vna.domain.errors import UnparsableError, UnsupportedError
 
 # Bytes of one number of a value (PS3.5 6.2), for the order of bytes.

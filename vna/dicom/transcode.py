@@ -18,11 +18,10 @@ from vna.dicom.elements import (
     UNDEFINED,
     ElementReader,
     Encoding,
-    open_data_set,
-    text_of,
 )
 from vna.dicom.encapsulated import walk_fragments
 from vna.dicom.frames import Span, encapsulated_frames
+from vna.dicom.part10 import open_data_set, text_of
 from vna.dicom.rewrite import Rewriter, Writable, swapped
 from vna.domain.errors import UnparsableError, UnsupportedError
 

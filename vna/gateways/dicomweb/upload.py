@@ -14,8 +14,8 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from vna.dicom.elements import Head, read_head
 from vna.dicom.multipart import MultipartReader, PartBegin, PartData
+from vna.dicom.part10 import Head, read_head
 from vna.domain.errors import ArchiveError, InvalidInputError, OutOfResourcesError, TooLargeError, UnparsableError
 from vna.domain.origin import Origin
 from vna.gateways.dicomweb.errors import HttpError
