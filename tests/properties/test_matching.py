@@ -12,6 +12,7 @@ from vna.domain.errors import InvalidQueryError
 from vna.domain.query import AnyOf, Criterion, Range, Wildcard
 from vna.normalise import canonical
 from vna.normalise.fold import fold_name
+from vna.normalise.pipeline import normalise
 from vna.normalise.terms import terms
 from vna.search.matching import WILDCARD_VRS, combine_datetime, criteria_for
 
@@ -55,7 +56,7 @@ def check(found: tuple[Criterion, ...]) -> None:
 
 @given(st.sampled_from(["LO", "SH", "CS", "LT", "UC"]), LETTERS)
 def test_a_text_matches_itself(vr: str, value: str) -> None:
-    known = terms({PATH: {"vr": vr, "Value": [value]}}).get(PATH, ())
+    known = terms(normalise({PATH: {"vr": vr, "Value": [value]}}).attributes).get(PATH, ())
     found = criteria_for(PATH, vr, value)
     assert all(holds(criterion, known) for criterion in found)
     assert bool(found) == bool(known)

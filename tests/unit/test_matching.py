@@ -74,9 +74,13 @@ def test_empty_value_matching() -> None:
     assert one("00080060", "CS", 'CT\\""') == AnyOf("00080060", ("CT", ""))
 
 
-@pytest.mark.parametrize("vr", ["AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"])
+@pytest.mark.parametrize("vr", ["AE", "LO", "LT", "SH", "ST", "UC", "UR", "UT"])
 def test_wild_card_matching(vr: str) -> None:
     assert one("00081030", vr, "Abd*m?n") == Wildcard("00081030", "Abd*m?n")
+
+
+def test_a_code_string_is_matched_in_capitals() -> None:
+    assert one("00180015", "CS", "abd*") == Wildcard("00180015", "ABD*")
 
 
 def test_wild_cards_in_names_are_folded_by_component_group() -> None:
