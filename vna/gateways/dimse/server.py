@@ -15,13 +15,14 @@ from typing import Any
 from vna import observability
 from vna.bootstrap import Archive
 from vna.config import DimseSettings, Settings
-from vna.domain.errors import ConfigurationError
+from vna.domain.errors import ArchiveError, ConfigurationError
 from vna.gateways.dimse.access import AccessPolicy
 from vna.gateways.dimse.connection import Admission, Connection, Parts, Services
 from vna.gateways.dimse.contexts import Supported
 from vna.gateways.dimse.processes import parent_lives, supervise
 from vna.gateways.dimse.tls import server_context
 from vna.ingest.receive import Receiver
+from vna.ports.queue import Queue
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,9 @@ STOP_SECONDS = 10.0
 
 # Connections that have not yet said what they want, beyond the associations that are admitted.
 _WAITING = 50
-# A switch of threads costs the receive loops more than it gives them: each is short between its system calls.
-_SWITCH_SECONDS = 0.002
+# A receive loop gives the interpreter away at each system call: another thread that computes, the one that tells the
+# queue say, must not keep it for the usual 5 ms each time.
+_SWITCH_SECONDS = 0.0005
 
 
 def open_listener(settings: DimseSettings) -> socket.socket:
@@ -153,6 +155,13 @@ def _services(archive: Archive) -> Services:
     return make_ae(archive)
 
 
+def _warm(queue: Queue) -> None:
+    """Load the queue's client and meet the broker now: the first instances need not share the processor with that."""
+    # The broker may be down: instances are received all the same.
+    with contextlib.suppress(ArchiveError):
+        queue.check()
+
+
 def run_process(settings: Settings, keep_on: Callable[[], bool] = lambda: True) -> None:
     """Run the gateway in this process until SIGTERM or SIGINT, or until ``keep_on`` says no."""
     stop = threading.Event()
@@ -163,6 +172,7 @@ def run_process(settings: Settings, keep_on: Callable[[], bool] = lambda: True) 
     try:
         gateway = Gateway(settings.dimse, archive.receiver, _services(archive))
         gateway.start(open_listener(settings.dimse))
+        threading.Thread(target=_warm, args=(archive.queue,), name="warm-queue", daemon=True).start()
         log.info("DIMSE: %s listens on %s:%d", settings.dimse.ae_title, settings.dimse.host, settings.dimse.port)
         while not stop.wait(1.0) and keep_on():
             pass
