@@ -92,17 +92,19 @@ def send(server: Server, files: list[Path], setting: Setting) -> float:
     return time.perf_counter() - started
 
 
-def measure(server: Server, files: list[Path], setting: Setting, result: Result) -> None:
-    """Run one round on a fresh server."""
+def measure(server: Server, files: list[Path], warm: list[Path], setting: Setting, result: Result) -> None:
+    """Run one round on a fresh server that has settled and has seen a few other instances."""
     with server.running():
-        time.sleep(0.3)
+        server.wait_idle()
+        send(server, warm, Setting(setting.rows, len(warm), 1))
+        server.wait_idle()
         idle = dict(server.processor)
         client = os.times()
         before = time.perf_counter()
         seconds = send(server, files, setting)
         result.acknowledged.append(len(files) / seconds)
         if server.searchable_at_all():
-            while (found := server.searchable() or 0) < len(files):
+            while (found := server.searchable() or 0) < len(files) + len(warm):
                 if time.perf_counter() - before > 300:
                     raise RuntimeError(f"{server.name}: {found} of {len(files)} searchable after 300 s")
                 time.sleep(0.05)
@@ -125,13 +127,14 @@ def ingest(
         rows: write_series(work / f"ct{rows}", max(s.count for s in settings if s.rows == rows), rows, series=4)
         for rows in {setting.rows for setting in settings}
     }
+    warm = write_series(work / "warm", 8, 64, series=1, seed="warm")
     results: dict[Setting, dict[str, Result]] = defaultdict(lambda: defaultdict(Result))
     for number in range(rounds):
         for setting in settings:
             files = sources[setting.rows][: setting.count]
             for name in names:
                 folder = work / f"{name}-{number}"
-                measure(SERVERS[name](folder), files, setting, results[setting][name])
+                measure(SERVERS[name](folder), files, warm, setting, results[setting][name])
                 shutil.rmtree(folder)
                 got = results[setting][name]
                 tail = f", searchable {got.searchable[-1]:7.1f}/s" if got.searchable else ""

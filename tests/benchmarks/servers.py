@@ -96,6 +96,19 @@ class Server:
                 process.wait()
             log.close()
 
+    def wait_idle(self) -> None:
+        """Return when the server has settled: what it does at its start is not what is measured."""
+        deadline = time.monotonic() + 60
+        quiet = 0
+        before = sum(self.processor.values())
+        while quiet < 3:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} does not settle")
+            time.sleep(0.4)
+            now = sum(self.processor.values())
+            quiet = quiet + 1 if now - before < 0.03 else 0
+            before = now
+
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 60
         for port in (self.port, self.http) if self.searchable_at_all() else (self.port,):
