@@ -120,7 +120,7 @@ def _old_format(it: Difference) -> bool:
 
 
 def _without(keyword: str, *marks: str) -> Callable[[Difference], bool]:
-    """Return whether only Orthanc finds an entity, which has no value at the key, by a query with a mark in its name."""
+    """Return whether Orthanc alone finds an entity that has no value at the key, by a query with a mark in its name."""
     return lambda it: (
         it.kind == "only theirs" and not it.values.get(keyword, "") and any(mark in it.query for mark in marks)
     )

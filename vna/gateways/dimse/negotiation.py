@@ -61,11 +61,6 @@ class Rejection:
         return struct.pack(">BxIxBBB", ASSOCIATE_RJ, SHORT_PDU, self.result, self.source, self.reason)
 
 
-def reject_no_reason(why: str) -> Rejection:
-    """Permanent, service user, no reason given."""
-    return Rejection(1, 1, 1, why)
-
-
 def reject_application_context(why: str) -> Rejection:
     """Permanent, service user, application context name not supported."""
     return Rejection(1, 1, 2, why)

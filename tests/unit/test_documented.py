@@ -1,0 +1,54 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vna.gateways.dicomweb.app import ROUTES
+from vna.gateways.dicomweb.errors import _STATUS
+from vna.gateways.dicomweb.qido import _INSTANCE, _SERIES, _STUDY
+from vna.gateways.dimse import command, negotiation, statuses
+from vna.gateways.dimse.sop_classes import markdown
+
+DOCS = Path(__file__).parents[2] / "docs"
+STATEMENT = (DOCS / "conformance-statement.md").read_text()
+
+
+def test_the_page_of_sop_classes_is_what_is_supported() -> None:
+    assert (DOCS / "sop-classes.md").read_text() == "\n".join(markdown()) + "\n"
+
+
+@pytest.mark.parametrize("path", sorted({path for _method, path, _name, _handler in ROUTES}))
+def test_every_resource_is_in_the_statement(path: str) -> None:
+    assert f"`{path.removeprefix('/dicom-web')}`" in STATEMENT
+
+
+def test_every_dimse_status_is_in_the_statement() -> None:
+    codes = {
+        value
+        for module in (command, statuses)
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, int) and re.fullmatch(r"[0-9A-F]{4}", f"{value:04X}")
+        and not name.startswith(("C_", "MAX", "LONGEST", "ABORT", "_")) and name != "RESPONSE"
+    }  # fmt: skip
+    assert len(codes) > 12
+    assert [f"{code:04X}" for code in sorted(codes) if f"{code:04X}" not in STATEMENT] == []
+
+
+def test_every_rejection_is_in_the_statement() -> None:
+    rejections = [make("") for name, make in vars(negotiation).items() if name.startswith("reject_")]
+    assert len(rejections) == 5
+    for each in rejections:
+        assert f"| {each.result} | {each.source} | {each.reason} |" in STATEMENT
+
+
+def test_every_http_status_of_an_error_is_in_the_statement() -> None:
+    assert [name for _kind, _status, name in _STATUS if f"`{name}`" not in STATEMENT] == []
+
+
+@pytest.mark.parametrize("tags", [_STUDY, _SERIES, _INSTANCE])
+def test_every_attribute_of_a_search_result_is_in_the_statement(tags: list[str]) -> None:
+    assert [tag for tag in tags if f"{tag[:4]},{tag[4:]}" not in STATEMENT] == []
