@@ -227,13 +227,22 @@ class OrthancNoSync(Orthanc):
 
 
 class Storescp(Server):
-    """dcmtk's storescp: writes files, promises and indexes nothing."""
+    """dcmtk's storescp as it comes: writes files, promises and indexes nothing."""
 
     name = "storescp"
+    options: tuple[str, ...] = ()
 
     def command(self) -> list[str]:
         """Return the program and its arguments."""
-        return ["/usr/bin/storescp", "--fork", "-od", str(self.folder), "+B", str(self.port)]
+        return ["/usr/bin/storescp", "--fork", "-od", str(self.folder), *self.options, str(self.port)]
 
 
-SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Archive, Orthanc, OrthancNoSync, Storescp)}
+class StorescpBits(Storescp):
+    """The same writing data sets as they come, without reading them."""
+
+    name = "storescp-bits"
+    options = ("--bit-preserving",)
+
+
+_KINDS = (Archive, Orthanc, OrthancNoSync, Storescp, StorescpBits)
+SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in _KINDS}
