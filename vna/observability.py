@@ -44,10 +44,11 @@ _CHATTY = (
     "urllib3",
     "elastic_transport",
     "kombu",
-    "uvicorn.access",
+    "uvicorn",
     "celery.worker.strategy",
     "celery.app.trace",
     "celery.beat",
+    "celery.worker.consumer",
 )
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST

@@ -11,12 +11,11 @@ visibility timeout, so that no two copies of a message run at once.
 
 from __future__ import annotations
 
-import sys
-from datetime import timedelta
-from pathlib import Path
+import warnings
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from vna import observability
 from vna.config import Settings
@@ -25,24 +24,24 @@ from vna.ingest.receive import INGEST_LARGE_TASK, INGEST_TASK, ingest_queue
 from vna.queue.celery_queue import broker_conf, direct_queue
 from workers import transport
 from workers.process import WorkerProcess
-from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SWEEP_TASK, queue_names
+from workers.routing import LIFECYCLE, SWEEP_TASK, queue_names
 from workers.tasks import ingest, lifecycle
 
 # A child that has grown past this is replaced after its task, in KiB.
 _MAX_MEMORY_KIB = 384 * 1024
-_HEARTBEAT_SECONDS = 15
 
 
 def make_app(settings: Settings, process: WorkerProcess | None = None) -> Celery:
     """Return the Celery application of a configuration; a test may bring its own process."""
     transport.register()
+    # It warns a worker of the superuser of messages in pickle, which this one refuses.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app = Celery("vna", fixups=[], set_as_current=True)
     app.conf.update(broker_conf(settings.broker_url, settings.queue))
     app.conf.update(_worker_conf(settings))
     held = process or WorkerProcess(settings)
     ingest.register(app, held)
     lifecycle.register(app, held, settings)
-    app.conf.beat_schedule = _schedule(settings)
 
     def set_up_logging(**_: Any) -> None:
         observability.configure(settings.log)
@@ -80,52 +79,6 @@ def _worker_conf(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.5, "interval_max": 1},
     }
-
-
-def _schedule(settings: Settings) -> dict[str, Any]:
-    every = settings.spool.sweep_seconds
-    return {
-        "sweep": {
-            "task": SWEEP_TASK,
-            "schedule": timedelta(seconds=every),
-            # An old order to sweep is of no use: while no worker runs they must not pile up.
-            "options": {"queue": ingest_queue(settings.spool.id), "expires": max(2 * every, 30)},
-        },
-        "heartbeat": {
-            "task": HEARTBEAT_TASK,
-            "schedule": timedelta(seconds=_HEARTBEAT_SECONDS),
-            "options": {"queue": LIFECYCLE, "expires": 2 * _HEARTBEAT_SECONDS},
-        },
-    }
-
-
-def worker_command(
-    settings: Settings, name: str = "worker", *, concurrency: int = 1, queues: list[str] | None = None
-) -> list[str]:
-    """Return the command that starts a worker of these settings, which it reads from its environment."""
-    return [
-        *_celery("worker"),
-        *("--queues", ",".join(queues or queue_names(settings))),
-        *("--concurrency", str(concurrency)),
-        *("--hostname", f"{name}@{settings.host_id}"),
-        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
-        *("--loglevel", settings.log.level),
-    ]
-
-
-def beat_command(settings: Settings) -> list[str]:
-    """Return the command that starts the one beat of a spool."""
-    # No pid file: after a crash a foreign process may have the number, and beat would refuse to start.
-    return [
-        *_celery("beat"),
-        *("--schedule", str(Path(settings.run_path / "beat-schedule").resolve())),
-        "--pidfile=",
-        *("--loglevel", settings.log.level),
-    ]
-
-
-def _celery(command: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "--quiet", "--app", "workers.app", command]
 
 
 def __getattr__(name: str) -> Any:

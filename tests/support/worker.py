@@ -14,7 +14,7 @@ from typing import Self
 import psutil
 
 from vna.config import Settings
-from workers.app import beat_command, worker_command
+from workers.commands import beat_command, worker_command
 
 ROOT = Path(__file__).parents[2]
 

@@ -131,6 +131,6 @@ def command(as_json: bool) -> None:
         table = Table(box=None, pad_edge=False, show_header=False)
         for name, part in found.items():
             table.add_row(name, "[green]ok[/]" if part["ok"] else "[red]look[/]", part["text"])
-        Console(highlight=False).print(table)
+        Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
     if not all(part["ok"] for part in found.values()):
         sys.exit(1)

@@ -8,15 +8,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from vna.cli.rotating import RotatingLog, tail
 from vna.domain.errors import UnavailableError
+from vna.stopping import Stop
 
 _RESTART_FIRST = 1.0
 _RESTART_MOST = 30.0
 _HEALTHY_AFTER = 60.0
+_LAST_LINES = 8
 
 
 @dataclass(slots=True)
@@ -35,6 +39,11 @@ class Part:
         How long it may take to end after SIGTERM; then it is killed.
     nice
         Niceness, so that the parts that answer clients come first (0 to 19).
+    when_orphaned
+        What it gets if the supervisor dies: SIGTERM, to end in order, or SIGKILL for one that has nothing to
+        finish, or that does not always heed SIGTERM.
+    on_console
+        Whether its lines are for a person to see, or for its file alone.
     """
 
     name: str
@@ -42,10 +51,13 @@ class Part:
     ready: Callable[[], bool] = field(default=lambda: True)
     stop_seconds: float = 15.0
     nice: int = 0
+    when_orphaned: signal.Signals = signal.SIGTERM
+    on_console: bool = True
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     wait: float = _RESTART_FIRST
     restart_at: float = 0.0
+    relay: threading.Thread | None = None
 
 
 class Supervisor:
@@ -61,6 +73,8 @@ class Supervisor:
         Called with ``(part name, line)`` for each line that a part writes.
     environment
         Environment of the children.
+    stop
+        Ends :meth:`watch`, and a start that is under way.
     """
 
     def __init__(
@@ -69,17 +83,14 @@ class Supervisor:
         logs: Path,
         say: Callable[[str, str], None],
         environment: dict[str, str],
+        stop: Stop,
     ) -> None:
         self._parts = list(parts)
         self._logs = logs
         self._say = say
         self._environment = environment
-        self._stop = threading.Event()
+        self._stop = stop
         logs.mkdir(parents=True, exist_ok=True)
-
-    def request_stop(self) -> None:
-        """End :meth:`watch`; safe in a signal handler."""
-        self._stop.set()
 
     def start(self, ready_seconds: float = 60.0) -> None:
         """Start every part and wait until it is ready.
@@ -100,12 +111,12 @@ class Supervisor:
                 if code is not None or time.monotonic() > deadline:
                     self.stop()
                     what = f"ended with code {code}" if code is not None else f"was not ready in {ready_seconds:.0f} s"
-                    raise UnavailableError(f"{part.name} {what}; see {self._logs / part.name}.log")
+                    raise UnavailableError(f"{part.name} {what}{self._last_words(part)}")
                 if self._stop.wait(0.05):
                     return
 
     def _launch(self, part: Part) -> None:
-        command = [sys.executable, "-m", "vna.cli.child", str(part.nice), *part.command]
+        command = [sys.executable, "-m", "vna.cli.child", str(part.nice), str(int(part.when_orphaned)), *part.command]
         part.process = subprocess.Popen(  # noqa: S603  # commands are the archive's own
             command,
             stdin=subprocess.DEVNULL,
@@ -117,16 +128,28 @@ class Supervisor:
         )
         part.started = time.monotonic()
         assert part.process.stdout is not None
-        threading.Thread(target=self._relay, args=(part.name, part.process.stdout), daemon=True).start()
+        part.relay = threading.Thread(target=self._relay, args=(part, part.process.stdout), daemon=True)
+        part.relay.start()
 
-    def _relay(self, name: str, stream: IO[bytes]) -> None:
-        with (self._logs / f"{name}.log").open("ab", buffering=0) as log, stream:
+    def _relay(self, part: Part, stream: IO[bytes]) -> None:
+        log = RotatingLog(self._logs / f"{part.name}.log")
+        with closing(log), stream:
             for line in stream:
                 log.write(line)
-                self._say(name, line.decode("utf-8", "replace").rstrip())
+                if part.on_console and line.strip():
+                    self._say(part.name, line.decode("utf-8", "replace").rstrip())
+
+    def _last_words(self, part: Part) -> str:
+        """Return the end of what a part said, for a person who sees no more than the error."""
+        assert part.relay is not None
+        part.relay.join(2)
+        path = self._logs / f"{part.name}.log"
+        lines = [line for line in tail(path).splitlines() if line.strip()]
+        said = "".join(f"\n  {line}" for line in lines[-_LAST_LINES:])
+        return f":{said}\nall of it is in {path}" if said else f"; it said nothing, see {path}"
 
     def watch(self) -> None:
-        """Restart what dies until :meth:`request_stop` is called."""
+        """Restart what dies until it is told to stop."""
         while not self._stop.wait(0.5):
             now = time.monotonic()
             for part in self._parts:

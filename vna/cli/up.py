@@ -21,6 +21,7 @@ from rich.table import Table
 from vna.cli.supervisor import Part, Supervisor
 from vna.config import Settings, load_settings
 from vna.domain.errors import ConfigurationError
+from vna.stopping import Stop
 
 # Clients wait for gateways; workers may wait. Five steps of niceness give a gateway about three times the share.
 _WORKER_NICE = 5
@@ -67,18 +68,18 @@ def _valkey(settings: Settings) -> Part:
                 return False
         return True
 
-    return Part("valkey", command, ready)
+    return Part("valkey", command, ready, when_orphaned=signal.SIGKILL, on_console=False)
 
 
 def _parts(settings: Settings) -> list[Part]:
-    from workers.app import beat_command, worker_command
+    from workers.commands import beat_command, worker_command
 
     python = sys.executable
     parts = [] if settings.queue.broker else [_valkey(settings)]
     for number in range(1, settings.queue.workers + 1):
         name = "worker" if settings.queue.workers == 1 else f"worker-{number}"
         parts.append(Part(name, worker_command(settings, name=name), stop_seconds=60, nice=_WORKER_NICE))
-    parts.append(Part("beat", beat_command(settings), nice=_WORKER_NICE))
+    parts.append(Part("beat", beat_command(settings), nice=_WORKER_NICE, when_orphaned=signal.SIGKILL))
     dimse, http = settings.dimse, settings.http
     parts.append(Part("dimse", [python, "-m", "vna.gateways.dimse"], _answers(dimse.host, dimse.port)))
     parts.append(Part("http", [python, "-m", "vna.gateways.dicomweb"], _answers(http.host, http.port)))
@@ -105,7 +106,7 @@ def _describe(settings: Settings, console: Console) -> None:
     console.print(
         f"  storescu -aec {dimse.ae_title} {dimse.host} {dimse.port} FILE.dcm        (dcmtk)", highlight=False
     )
-    console.print("  vna load FOLDER                                      (any folder of DICOM files)", highlight=False)
+    console.print("  vna load FOLDER        (any folder of DICOM files)", highlight=False)
     console.print(f"  curl {scheme}://{http.host}:{http.port}/dicom-web/studies", highlight=False)
     console.print("What happens: `vna status`. Ctrl-C stops everything.")
 
@@ -163,9 +164,8 @@ def command(data: Path | None, quiet: bool) -> None:
     with ExitStack() as stack:
         _lock(settings, stack)
         _check_ports(settings)
-        supervisor = Supervisor(_parts(settings), settings.run_path / "logs", say, environment)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda _number, _frame: supervisor.request_stop())
+        stop = Stop().on_signals()
+        supervisor = Supervisor(_parts(settings), settings.run_path / "logs", say, environment, stop)
         console.print("starting …")
         supervisor.start()
         try:

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
-
 from vna.domain.errors import UnsupportedError
 from vna.domain.records import Attributes
 
@@ -86,6 +82,9 @@ class Decoded:
 @cache
 def can_decode(transfer_syntax: str) -> bool:
     """Say whether there is a decoder for a transfer syntax."""
+    # Imported when a frame is to be decoded: most processes never do, and it brings numpy and all codecs.
+    from pydicom.pixels.decoders.base import get_decoder
+
     try:
         return bool(get_decoder(transfer_syntax).is_available)
     except NotImplementedError:
@@ -114,6 +113,10 @@ def decode_frame(data: bytes, transfer_syntax: str, image: ImagePixel) -> Decode
     UnsupportedError
         There is no decoder, or none can decode this frame.
     """
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
     if not can_decode(transfer_syntax):
         raise UnsupportedError(
             f"there is no decoder for transfer syntax {transfer_syntax} ({UID(transfer_syntax).name})"

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
 
-from pydicom._dicom_dict import DicomDictionary
-from pydicom._private_dict import private_dictionaries
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+
+def _table(name: str) -> ModuleType:
+    """Return a dictionary of pydicom, its module alone.
+
+    ``import pydicom`` brings numpy, its decoders and an HTTP client: 40 MiB and half a second in each process, of
+    which most never decode.
+    """
+    full = f"pydicom.{name}"
+    if full in sys.modules:
+        return sys.modules[full]
+    package = importlib.util.find_spec("pydicom")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    path = Path(package.submodule_search_locations[0], f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"{__name__}.{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_standard = _table("_dicom_dict")
+# Tag: VR, VM, name, "Retired" or nothing, keyword.
+_TAGS: dict[int, tuple[str, str, str, str, str]] = _standard.DicomDictionary
+_PRIVATE: dict[str, dict[str, tuple[str, str, str, str]]] = _table("_private_dict").private_dictionaries
 
 SHORT_VRS = {
     name.encode(): name
@@ -29,7 +56,30 @@ PIXEL_DATA = 0x7FE00010
 PIXEL_TAGS = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009})
 """Pixel Data, Float Pixel Data, Double Float Pixel Data: bulk at any length."""
 
-_PUBLIC = {tag: entry[0] for tag, entry in DicomDictionary.items() if entry[0] in KNOWN_VRS.values()}
+_PUBLIC = {tag: entry[0] for tag, entry in _TAGS.items() if entry[0] in KNOWN_VRS.values()}
+_MASKS = [
+    (int(mask.replace("x", "0"), 16), int("".join("0" if digit == "x" else "F" for digit in mask), 16), entry)
+    for mask, entry in _standard.RepeatersDictionary.items()
+]
+_BY_KEYWORD = {entry[4]: tag for tag, entry in _TAGS.items() if entry[4]}
+
+
+def _repeater(tag: int) -> tuple[str, str, str, str, str] | None:
+    """Return the entry of a repeating group (PS3.5 7.6)."""
+    if tag >> 16 & 1:
+        return None
+    return next((entry for fixed, bits, entry in _MASKS if tag & bits == fixed), None)
+
+
+def keyword_of(tag: int) -> str:
+    """Return the keyword of a standard attribute, empty if it has none."""
+    entry = _TAGS.get(tag) or _repeater(tag)
+    return entry[4] if entry else ""
+
+
+def tag_of(keyword: str) -> int | None:
+    """Return the standard attribute that has a keyword."""
+    return _BY_KEYWORD.get(keyword)
 
 
 @lru_cache(maxsize=65536)
@@ -41,7 +91,7 @@ def hex_tag(tag: int) -> str:
 def show_tag(tag: int) -> str:
     """Return a tag for a person, with its name where it has one: ``PatientID (0010,0020)``."""
     plain = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-    name = keyword_for_tag(tag) if not tag >> 16 & 1 else ""
+    name = keyword_of(tag) if not tag >> 16 & 1 else ""
     return f"{name} {plain}" if name else plain
 
 
@@ -50,13 +100,8 @@ def _rare_vr(tag: int) -> str:
     """Return the dictionary's entry for what :data:`_PUBLIC` does not hold: repeating groups, choices, unknown."""
     if tag & 0xFFFF == 0:
         return "UL"  # group length, PS3.5 7.2
-    if not dictionary_has_tag(tag) and not (0x5000 <= tag >> 16 <= 0x60FF or tag >> 16 in {0x0020, 0x0028}):
-        return "UN"
-    try:
-        found = dictionary_VR(tag)
-    except KeyError:
-        return "UN"
-    return "UN" if found == "NONE" else found
+    entry = _TAGS.get(tag) or _repeater(tag)
+    return "UN" if entry is None or entry[0] == "NONE" else entry[0]
 
 
 def public_vr(tag: int, pixel_representation: int | None = None, lut_entries: int | None = None) -> str:
@@ -92,7 +137,7 @@ def _choose(tag: int, choice: str, pixel_representation: int | None, lut_entries
 @lru_cache(maxsize=16384)
 def private_vr(tag: int, creator: str) -> str:
     """Return the value representation of a private attribute, ``UN`` if its creator's dictionary has none."""
-    entries = private_dictionaries.get(creator)
+    entries = _PRIVATE.get(creator)
     if entries is None:
         return "UN"
     text = f"{tag:08x}"

@@ -11,8 +11,6 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
-import numpy as np
-
 from vna.dicom.dictionary import KNOWN_VRS, PIXEL_TAGS, SHORT_VRS, private_vr, public_vr
 from vna.dicom.elements import (
     ITEM,
@@ -272,6 +270,8 @@ def swapped(data: bytes, unit: int) -> bytes:
     """Return bytes with the order within each unit turned round; what is left over at the end stays."""
     if unit == 1 or len(data) < unit:
         return data
+    import numpy as np
+
     whole = len(data) // unit * unit
     turned = np.frombuffer(data, dtype=f"<u{unit}", count=whole // unit).byteswap().tobytes()
     return turned + data[whole:]

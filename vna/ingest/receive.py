@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ INGEST_TASK = "vna.ingest.commit"
 # The same work under a name of its own, so that it may take longer.
 INGEST_LARGE_TASK = "vna.ingest.commit_large"
 LARGE_BYTES = 64 << 20
+_IDLE_SECONDS = 2.0
 
 
 def ingest_queue(spool_id: str, *, large: bool = False) -> str:
@@ -81,6 +83,13 @@ class Hints:
                 self._more.notify()
 
     def _run(self) -> None:
+        with self._more:
+            # The first word to a broker takes long: it is said ahead, but not while the gateway starts.
+            self._more.wait_for(lambda: self._entries or self._stop, _IDLE_SECONDS)
+            idle = not self._entries and not self._stop
+        if idle:
+            with suppress(Exception):
+                self._queue.check()
         while True:
             with self._more:
                 while not self._entries and not self._stop:

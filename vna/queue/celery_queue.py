@@ -13,27 +13,28 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from celery import Celery
-from kombu import Exchange
-from kombu import Queue as KombuQueue
-from kombu.exceptions import KombuError
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from vna.config import QueueSettings
 from vna.domain.errors import ConfigurationError, UnavailableError
 from vna.ports.queue import Queue
+
+# A second of work and 40 MiB: paid in the thread that first speaks to the broker, not when a gateway starts.
+if TYPE_CHECKING:
+    from celery import Celery
+    from kombu import Queue as KombuQueue
+    from redis import Redis
 
 _SCHEMES = frozenset({"redis", "rediss", "redis+socket", "unix"})
 
 
 def direct_queue(name: str) -> KombuQueue:
     """Return a queue that is addressed by its name alone."""
+    from kombu import Exchange
+    from kombu import Queue as KombuQueue
+
     return KombuQueue(name, Exchange("", type="direct"), routing_key=name)
 
 
@@ -70,6 +71,15 @@ def broker_conf(url: str, settings: QueueSettings) -> dict[str, Any]:
         "task_send_sent_event": False,
         "enable_utc": True,
     }
+
+
+@cache
+def _errors() -> tuple[type[Exception], ...]:
+    """Return what the clients raise when the broker does not do what it should."""
+    from kombu.exceptions import KombuError
+    from redis.exceptions import RedisError
+
+    return (KombuError, RedisError, OSError)
 
 
 def client_url(url: str) -> str:
@@ -109,6 +119,11 @@ class CeleryQueue(Queue):
         self._making = threading.Lock()
 
     def _parts(self) -> tuple[Celery, Redis]:
+        from celery import Celery
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
         with self._making:
             if self._app is None or self._client is None or self._pid != os.getpid():
                 # Sockets of the process we were forked from are not ours to use, nor to close.
@@ -137,7 +152,7 @@ class CeleryQueue(Queue):
                 argsrepr="",
                 kwargsrepr="",
             )
-        except (KombuError, RedisError, OSError) as error:
+        except _errors() as error:
             raise self._away(error) from error
 
     def depth(self, queue: str) -> int:
@@ -145,7 +160,7 @@ class CeleryQueue(Queue):
         _, client = self._parts()
         try:
             return int(client.llen(queue))
-        except (RedisError, OSError) as error:
+        except _errors() as error:
             raise self._away(error) from error
 
     def check(self) -> None:
@@ -153,7 +168,7 @@ class CeleryQueue(Queue):
         _, client = self._parts()
         try:
             client.ping()
-        except (RedisError, OSError) as error:
+        except _errors() as error:
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> UnavailableError:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pydicom.datadict import keyword_for_tag
-
+from vna.dicom.dictionary import keyword_of
 from vna.domain.errors import InvalidQueryError
 from vna.domain.query import AnyOf, Criterion, DateTimeRange, Range, Wildcard
 from vna.normalise import canonical
@@ -111,7 +110,7 @@ def combine_datetime(
 
 def describe(path: str) -> str:
     """Return an attribute's path as a person reads it: keywords where the dictionary has them."""
-    return ".".join(keyword_for_tag(part) or part if _TAG.fullmatch(part) else part for part in path.split("."))
+    return ".".join(keyword_of(int(part, 16)) or part if _TAG.fullmatch(part) else part for part in path.split("."))
 
 
 def _trim(text: str) -> str:

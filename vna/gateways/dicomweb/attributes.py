@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
-
+from vna.dicom.dictionary import private_vr, public_vr, tag_of
 from vna.domain.errors import InvalidQueryError
 from vna.domain.levels import VR_OF
 
@@ -41,7 +40,7 @@ def _part(part: str, name: str) -> str:
         if int(tag[3], 16) % 2:
             raise _unknown(name, f"{part} is private: name its creator, as in {tag[:4]}xx{tag[6:]}@CREATOR")
         return tag
-    if _KEYWORD.fullmatch(part) and (number := tag_for_keyword(part)) is not None:
+    if _KEYWORD.fullmatch(part) and (number := tag_of(part)) is not None:
         return f"{number:08X}"
     raise _unknown(name, f"no attribute has the name {part[:64]!r}" if part else "a part of the path is empty")
 
@@ -55,19 +54,11 @@ def vr_of(path: str) -> str:
     last = path.rpartition(".")[2] if "@" not in path else path[path.rfind(".", 0, path.index("@")) + 1 :]
     if "@" in last:
         tag, _, creator = last.partition("@")
-        try:
-            return _one(private_dictionary_VR(int(f"{tag[:4]}00{tag[6:]}", 16), creator))
-        except KeyError:
-            return "LO"
+        return _one(private_vr(int(f"{tag[:4]}00{tag[6:]}", 16), creator))
     if last in VR_OF:
         return VR_OF[last]
-    try:
-        return _one(dictionary_VR(int(last, 16)))
-    except KeyError:
-        return "LO"
+    return _one(public_vr(int(last, 16)))
 
 
 def _one(vr: str) -> str:
-    # The dictionary says "US or SS" where another attribute decides; for matching a number is a number.
-    vr = vr[:2]
     return "LO" if vr == "UN" else vr

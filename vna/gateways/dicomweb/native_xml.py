@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from pydicom.datadict import keyword_for_tag
-
+from vna.dicom.dictionary import keyword_of
 from vna.domain.records import Attributes
 
 _NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
@@ -27,7 +26,7 @@ def _data_set(parent: ET.Element, attributes: Attributes) -> None:
     for tag in sorted(attributes):
         field = attributes[tag]
         names = {"tag": tag, "vr": str(field["vr"])}
-        if keyword := keyword_for_tag(tag):
+        if keyword := keyword_of(int(tag, 16)):
             names["keyword"] = keyword
         if creator := _creator(attributes, tag):
             # PS3.19 A.1.5: a private attribute is told by its creator, with its block left out of the tag.

@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 
 import uvicorn
 
+from vna import observability
 from vna.bootstrap import Archive
 from vna.config import HttpSettings, Settings
 from vna.domain.errors import ConfigurationError
@@ -65,9 +66,8 @@ class _Server(uvicorn.Server):
 
 def _log_to_stderr(settings: Settings) -> None:
     """Log to standard error, unless whoever started this process has said where to."""
-    logging.basicConfig(
-        level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    if not logging.getLogger().handlers:
+        observability.configure(settings.log)
     # A decoder that fails is followed by the next one; what all failed at is reported by an error of our own.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 

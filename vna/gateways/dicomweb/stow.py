@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 
@@ -20,6 +21,8 @@ from vna.gateways.dicomweb.native_xml import to_native_xml
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.upload import OUT_OF_RESOURCES, Body, Outcome, Store, body_for
 
+_log = logging.getLogger(__name__)
+
 OFFERS = (Offer("application/dicom+json", related=False), Offer("application/dicom+xml", related=False))
 
 # Pieces of the body go to the thread when they have this many bytes: a change of thread for each would cost more.
@@ -32,6 +35,7 @@ _DRAIN_SECONDS = 5.0
 async def store(gateway: Gateway, request: Request) -> Response:
     """Answer ``POST /studies`` and ``POST /studies/{study}``."""
     study = request.path_params.get("study")
+    begin = time.monotonic()
     stream = request.stream()
     try:
         choice = negotiate(gateway.accept(request), OFFERS)
@@ -52,6 +56,10 @@ async def store(gateway: Gateway, request: Request) -> Response:
         await _drain(stream)
         raise
     gateway.metrics.stored(outcomes)
+    refused = sum(1 for outcome in outcomes if outcome.reason)
+    client = request.client.host if request.client else "?"
+    seconds = time.monotonic() - begin
+    _log.info("%s STOW-RS: %d stored, %d refused in %.1f s", client, len(outcomes) - refused, refused, seconds)
     data = answer(outcomes, gateway.links(request), study)
     headers = {"Warning": said} if (said := warnings_of(outcomes)) else {}
     if choice.offer.content.endswith("xml"):

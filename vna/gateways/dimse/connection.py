@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -129,7 +130,8 @@ class Connection(threading.Thread):
         try:
             self._serve()
         except PeerClosedError as error:
-            log.info("%s: %s", self._peer, error)
+            # Whoever asks whether the port answers does this, every few seconds.
+            log.debug("%s: %s", self._peer, error)
         except Exception:
             # The last line of defence: one connection's fault is not another's.
             log.exception("%s: the association failed", self._peer)
@@ -146,7 +148,8 @@ class Connection(threading.Thread):
             try:
                 self._connection = parts.tls.wrap_socket(self._connection, server_side=True)
             except (OSError, ValueError) as error:
-                raise PeerClosedError(f"no TLS: {error}") from error
+                log.info("%s: no TLS: %s", self._peer, error)
+                return
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         stream = PduStream(self._connection, settings.max_pdu)
         try:
@@ -202,11 +205,18 @@ class Connection(threading.Thread):
         if self._stopping:
             storage.stop()
         stats.ASSOCIATIONS.labels("storage").inc()
+        begin = time.monotonic()
         how = storage.run()
         if how != "released":
             stats.ABORTED.labels(how.partition(":")[0]).inc()
         log.info(
-            "%s %s: %s; %d stored, %d refused", self._peer, request.calling, how, storage.instances, storage.refused
+            "%s %s: %s; %d stored, %d refused in %.1f s",
+            self._peer,
+            request.calling,
+            how,
+            storage.instances,
+            storage.refused,
+            time.monotonic() - begin,
         )
 
     def _hand_over(self, services: Services, request: AssociateRequest, pdu: bytes) -> None:

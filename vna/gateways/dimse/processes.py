@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
+
+from vna.stopping import Stop
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,7 @@ def parent_lives() -> Callable[[], bool]:
 
 def supervise(target: Callable[[Argument], None], argument: Argument, count: int) -> None:
     """Keep ``count`` processes running ``target(argument)`` until SIGTERM or SIGINT; then end them."""
-    stop = threading.Event()
-    for caught in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(caught, lambda _number, _frame: stop.set())
+    stop = Stop().on_signals()
     context = multiprocessing.get_context("spawn")
 
     def start(number: int) -> BaseProcess:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import socket
 import sys
 import threading
@@ -23,6 +22,7 @@ from vna.gateways.dimse.processes import parent_lives, supervise
 from vna.gateways.dimse.tls import server_context
 from vna.ingest.receive import Receiver
 from vna.ports.queue import Queue
+from vna.stopping import Stop
 
 log = logging.getLogger(__name__)
 
@@ -164,9 +164,7 @@ def _warm(queue: Queue) -> None:
 
 def run_process(settings: Settings, keep_on: Callable[[], bool] = lambda: True) -> None:
     """Run the gateway in this process until SIGTERM or SIGINT, or until ``keep_on`` says no."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
+    stop = Stop().on_signals()
     sys.setswitchinterval(_SWITCH_SECONDS)
     archive = Archive(settings)
     try:

@@ -1,0 +1,67 @@
+"""Beat: sends the orders that come by the clock. It knows tasks by name alone, so it imports none of their work.
+
+``celery -A workers.beat beat`` asks for ``app``, which is made then.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery, signals
+
+from vna import observability
+from vna.config import Settings
+from vna.config import settings as configured
+from vna.ingest.receive import ingest_queue
+from vna.queue.celery_queue import broker_conf, direct_queue
+from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SWEEP_TASK, queue_names
+
+_HEARTBEAT_SECONDS = 15
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return the Celery application that beat runs."""
+    app = Celery("vna.beat", fixups=[], set_as_current=True)
+    app.conf.update(broker_conf(settings.broker_url, settings.queue))
+    app.conf.update(
+        task_queues=[direct_queue(name) for name in queue_names(settings)],
+        task_default_queue=LIFECYCLE,
+        task_create_missing_queues=False,
+        broker_connection_max_retries=None,
+        task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.5, "interval_max": 1},
+        beat_schedule=schedule(settings),
+    )
+
+    def set_up_logging(**_: Any) -> None:
+        observability.configure(settings.log)
+
+    signals.setup_logging.connect(set_up_logging, weak=False)
+    return app
+
+
+def schedule(settings: Settings) -> dict[str, Any]:
+    """Return what is sent, how often, and when it is of no use any more."""
+    every = settings.spool.sweep_seconds
+    return {
+        "sweep": {
+            "task": SWEEP_TASK,
+            "schedule": timedelta(seconds=every),
+            # An old order to sweep is of no use: while no worker runs they must not pile up.
+            "options": {"queue": ingest_queue(settings.spool.id), "expires": max(2 * every, 30)},
+        },
+        "heartbeat": {
+            "task": HEARTBEAT_TASK,
+            "schedule": timedelta(seconds=_HEARTBEAT_SECONDS),
+            "options": {"queue": LIFECYCLE, "expires": 2 * _HEARTBEAT_SECONDS},
+        },
+    }
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``app`` when Celery's command line asks for it."""
+    if name == "app":
+        app = make_app(configured())
+        globals()["app"] = app
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
