@@ -124,7 +124,7 @@ class Archive:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("receiver", "queue", "index", "objects"):
+        for name in ("receiver", "spool", "queue", "index", "objects"):
             part = self.__dict__.pop(name, None)
             if part is not None:
                 part.close()

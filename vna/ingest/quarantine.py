@@ -7,6 +7,9 @@ bytes and its reason are put into the object store as well, below
 this class touches. A torn file (shorter than its name says) was never
 acknowledged and stays local.
 
+The same bytes that come again for the same reason are one entry: a person has
+one decision to make, however often a sender tries.
+
 An entry is known by twelve hex digits of its name, or as many of them as make
 it unique.
 """
@@ -27,7 +30,7 @@ from vna.domain.identity import FACT_PREFIX
 from vna.domain.origin import iso_utc, now_us
 from vna.ingest.filemeta import peek
 from vna.ingest.journal import Journal
-from vna.ingest.spool import Spool, SpoolEntry, make_durable_folder, sync_path
+from vna.ingest.spool import Spool, SpoolEntry, make_durable_folder, sync_file, sync_path
 from vna.ports.objects import ObjectStore, Put
 
 QUARANTINE_PREFIX = "quarantine/"
@@ -55,6 +58,8 @@ class Quarantined:
         Length in bytes.
     origin
         Who sent it: protocol, calling, called, address.
+    digest
+        SHA-256 of the bytes; empty in notes of earlier versions.
     meta
         SOP class, SOP instance and transfer syntax of its File Meta Information, if readable.
     """
@@ -69,6 +74,7 @@ class Quarantined:
     size: int
     origin: dict[str, str] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
 
 
 class Quarantine:
@@ -94,6 +100,8 @@ class Quarantine:
     def put(self, entry: SpoolEntry, reason: str, error: str, attempts: int = 0) -> Quarantined:
         """Move an entry here. Idempotent; a crash at any point leaves the entry here or in the spool.
 
+        If the same bytes wait here for the same reason already, the entry is dropped, and that one is returned.
+
         Raises
         ------
         UnavailableError, OutOfResourcesError
@@ -102,6 +110,12 @@ class Quarantine:
             The entry has left the spool meanwhile.
         """
         source = self._spool.file(entry)
+        digest = _digest(source)
+        for known in self._alike(source.stat().st_size, digest):
+            if known.name != entry.name and known.reason == reason:
+                source.unlink(missing_ok=True)
+                self._journal.forget(entry.name)
+                return known
         item = Quarantined(
             id=entry.nonce,
             name=entry.name,
@@ -113,18 +127,28 @@ class Quarantine:
             size=source.stat().st_size,
             origin=asdict(entry.origin),
             meta=peek(source),
+            digest=digest,
         )
         document = _encode(asdict(item))
         if error != TORN:
             self._objects.put_batch([Put(_key(entry.name), source, "application/dicom")])
             self._objects.replace(_key_of_reason(entry.name), document)
         self._write(entry.name, document)
+        sync_file(source)
         with suppress(FileExistsError):
             os.link(source, self.path / entry.name)
         sync_path(self.path)
         source.unlink(missing_ok=True)
         self._journal.forget(entry.name)
         return item
+
+    def _alike(self, size: int, digest: str) -> Iterator[Quarantined]:
+        """Yield what is here with the same bytes."""
+        for name in list(self._names()):
+            path = self.path / name
+            with suppress(FileNotFoundError):  # dropped or retried meanwhile
+                if path.stat().st_size == size and (self._read(name).digest or _digest(path)) == digest:
+                    yield self._read(name)
 
     def _write(self, name: str, document: bytes) -> None:
         draft = self.path / f".{os.getpid()}-{os.urandom(4).hex()}"
@@ -211,8 +235,7 @@ class Quarantine:
     def drop(self, prefix: str, reason: str, by: str) -> Quarantined:
         """Destroy an entry for good, and keep the fact: what it was, who dropped it, when and why."""
         item = self.show(prefix)
-        with (self.path / item.name).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _digest(self.path / item.name)
         fact: dict[str, Any] = {
             "kind": "quarantine-drop",
             "by": by,
@@ -241,6 +264,11 @@ def _key(name: str) -> str:
 
 def _key_of_reason(name: str) -> str:
     return QUARANTINE_PREFIX + name.removesuffix(".dcm") + ".json"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _encode(document: dict[str, Any]) -> bytes:

@@ -1,11 +1,16 @@
 """The spool: a local folder where an instance is durable before it is acknowledged.
 
 A file is written under a temporary name, renamed to its final name and only
-then made durable, together with its folder: one journal commit where a rename
-after the fsync would cost two. A power cut may so leave a final name with less
-than its bytes; the name holds the length, so such a file, which was never
-acknowledged, is told from a whole one. The name holds the origin as well: an
-entry needs no second file.
+then made durable: a small one by a copy in the spool's log (see
+:mod:`vna.ingest.spool_log`), a large one by itself, together with its folder.
+A power cut may so leave a final name with less than its bytes. Those that the
+log holds are written anew when the spool is next opened. For the others the
+name holds the length, so that such a file, which was never acknowledged, is
+told from a whole one. The name holds the origin as well: an entry needs no
+second file.
+
+Whoever gives an entry's file to something that outlives the spool by linking
+it makes the file itself durable first.
 """
 
 from __future__ import annotations
@@ -14,9 +19,9 @@ import base64
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,10 +29,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast, get_args
 
+import xxhash
+
 from vna.domain.errors import OutOfResourcesError
 from vna.domain.origin import Origin, Protocol, now_us
+from vna.ingest.spool_log import Rounds, SpoolLog, recover
 
 _SUFFIX = ".dcm"
+# Up to this size a second copy costs less than a sync of the file.
+_LOG_MOST = 2 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 # Names also come from the queue: nothing that is not of this shape ever becomes part of a path.
@@ -103,6 +113,7 @@ class SpoolFile:
         # Texts, not paths: to build a path costs more than to open the file.
         self._part = f"{spool.partial}/{self._nonce}"
         self.length = 0
+        self._checksum = xxhash.xxh3_64()
         try:
             self._fd = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
         except OSError as error:
@@ -116,6 +127,8 @@ class SpoolFile:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes; raises ``OutOfResourcesError`` when the disk is full."""
         view = memoryview(data)
+        if self.length <= _LOG_MOST:
+            self._checksum.update(view)
         try:
             while view:
                 written = os.write(self._fd, view)
@@ -125,10 +138,10 @@ class SpoolFile:
             raise _out_of(error) from error
 
     def seal(self) -> SpoolEntry:
-        """Give the file its final name and return when it is durable.
+        """Give the file its final name and return when its bytes are durable.
 
-        Group commit: the folder's fsync is shared by all files that are sealed
-        at the same time in this process.
+        Group commit: one sync serves all files that are sealed at the same time
+        in this process.
 
         Raises
         ------
@@ -141,8 +154,11 @@ class SpoolFile:
         try:
             os.rename(self._part, final)
             self._sealed = True
-            os.fdatasync(self._fd)
-            self._spool.sync_folder()
+            if self.length > _LOG_MOST or not self._spool.log.append(
+                name, self._fd, self.length, self._checksum.intdigest()
+            ):
+                os.fdatasync(self._fd)
+                self._spool.sync_folder()
         except OSError as error:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(final)
@@ -171,7 +187,9 @@ class SpoolFile:
 
 
 class Spool:
-    """A spool folder: ``partial`` (being received), ``incoming`` (durable), and the journal's folders.
+    """A spool folder: ``partial`` (being received), ``incoming``, ``log``, and the journal's folders.
+
+    To open it restores what a power cut left in the log alone.
 
     Parameters
     ----------
@@ -186,14 +204,29 @@ class Spool:
         self.partial = path / "partial"
         self.incoming = path / "incoming"
         self._min_free = min_free_bytes
-        self._checked = 0
-        for folder in (self.partial, self.incoming):
+        logs = path / "log"
+        for folder in (self.partial, self.incoming, logs):
             make_durable_folder(folder)
         self._folder_fd = os.open(self.incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._round = threading.Condition()
-        self._running = False
-        self._started = 0
-        self._finished = 0
+        self._folder_rounds = Rounds(lambda: os.fsync(self._folder_fd))
+        with (path / "recovery.lock").open("a") as lock:
+            # Nobody takes up entries while another restores them.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            recover(logs, self._restore, self.sync_all)
+        self.log = SpoolLog(logs, self.sync_all, sync_path)
+
+    def _restore(self, name: str, fd: int, offset: int, length: int) -> None:
+        try:
+            SpoolEntry.parse(name)
+        except ValueError:
+            return
+        part = self.partial / os.urandom(6).hex()
+        with part.open("wb") as file:
+            while length and (piece := os.pread(fd, min(length, 1 << 20), offset)):
+                file.write(piece)
+                offset += len(piece)
+                length -= len(piece)
+        part.replace(self.incoming / name)
 
     def begin(self, origin: Origin) -> SpoolFile:
         """Start to receive an instance; raises ``OutOfResourcesError`` when the disk is short."""
@@ -210,26 +243,7 @@ class Spool:
 
     def sync_folder(self) -> None:
         """Return when every rename made before this call is durable; calls at the same time share one fsync."""
-        with self._round:
-            # A round that has begun may have missed our rename: the next one will not.
-            wanted = self._started + 1
-            while self._running and self._finished < wanted:
-                self._round.wait()
-            if self._finished >= wanted:
-                return
-            self._running = True
-            self._started = mine = max(wanted, self._started + 1)
-        try:
-            os.fsync(self._folder_fd)
-        except BaseException:
-            with self._round:
-                self._running = False
-                self._round.notify_all()
-            raise
-        with self._round:
-            self._finished = max(self._finished, mine)
-            self._running = False
-            self._round.notify_all()
+        self._folder_rounds.wait()
 
     def sync_all(self) -> None:
         """Make everything in the spool durable, entries that a gateway died over included.
@@ -259,10 +273,20 @@ class Spool:
                     continue
 
     def close(self) -> None:
-        """Close the folder."""
+        """Make durable what the log stands for, and close the folder."""
+        self.log.close()
         if self._folder_fd >= 0:
             os.close(self._folder_fd)
             self._folder_fd = -1
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's bytes durable: those of a small entry may be so in the log alone."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_path(folder: Path) -> None:

@@ -64,7 +64,7 @@ class ObjectStore(ABC):
         """Put objects if absent, and return when every one of them is durable.
 
         A file source must not be written to by anybody afterwards: the local
-        store links it. Its own bytes must be durable already.
+        store links it, and makes its bytes durable if they are not.
 
         Returns
         -------

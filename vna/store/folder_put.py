@@ -46,30 +46,47 @@ class FolderWriter:
         return stored
 
     def _put_round(self, puts: Sequence[Put], folders: set[str]) -> list[bool]:
+        targets = [self._target(put.key, folders) for put in puts]
+        stored = [False] * len(puts)
+        sources: dict[int, tuple[Path, int]] = {}
         written: dict[int, tuple[str, int]] = {}
-        stored: list[bool] = []
         try:
             for number, put in enumerate(puts):
-                target = self._target(put.key, folders)
                 if isinstance(put.source, bytes):
-                    present = os.path.isfile(target)
-                    stored.append(not present)
-                    if not present:
+                    if not os.path.isfile(targets[number]):
                         written[number] = self._temporary.write(put.source)
-                    continue
-                linked = self._link_source(put.source, target)
-                stored.append(bool(linked))
+                elif (descriptor := self._open_source(put.source, targets[number])) is not None:
+                    sources[number] = (put.source, descriptor)
+            # A link makes a name durable, not the bytes: those of the sources are synced with what was written.
+            self._syncer.files([descriptor for _, descriptor in (*sources.values(), *written.values())])
+            copies: list[int] = []
+            for number, (source, _) in sources.items():
+                linked = self._link_source(source, targets[number])
+                stored[number] = bool(linked)
                 if linked is None:
-                    written[number] = self._temporary.copy(put.source)
-            self._syncer.files([descriptor for _, descriptor in written.values()])
+                    written[number] = self._temporary.copy(source)
+                    copies.append(written[number][1])
+            self._syncer.files(copies)
             for number, (path, _) in written.items():
-                stored[number] = self._link(path, self._target(puts[number].key, folders))
+                stored[number] = self._link(path, targets[number])
         finally:
+            for _, descriptor in sources.values():
+                os.close(descriptor)
             for path, descriptor in written.values():
                 os.close(descriptor)
                 with suppress(OSError):
                     os.unlink(path)
         return stored
+
+    @staticmethod
+    def _open_source(source: Path, target: str) -> int | None:
+        """Open a file that is to be put; ``None`` if a faster worker has put it and dropped the file."""
+        try:
+            return os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            if os.path.isfile(target):
+                return None
+            raise NotFoundError(f"there is no file {source} to put") from error
 
     def _target(self, key: str, folders: set[str]) -> str:
         """Return a key's path, its folder made; note every folder whose entries must be synced."""
