@@ -30,7 +30,7 @@ MIB = 1 << 20
 _SOCKET_PATH_MOST = 100  # sun_path holds 108 bytes, valkey makes a temporary name beside it
 
 
-def _ae_title(value: str) -> str:
+def ae_title(value: str) -> str:
     """Return an AE title without padding; PS3.5 6.2: at most 16 characters, no backslash, no control character."""
     title = value.strip(" ")
     if not 1 <= len(title) <= 16 or "\\" in title or not (title.isascii() and title.isprintable()):
@@ -39,7 +39,7 @@ def _ae_title(value: str) -> str:
     return title
 
 
-AETitle = Annotated[str, AfterValidator(_ae_title)]
+AETitle = Annotated[str, AfterValidator(ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

@@ -96,6 +96,9 @@ def configure(settings: LogSettings) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    # A decoder that fails is followed by the next one; what all failed at is reported by an error of our own.
+    # Not "pydicom" itself, whose level is set back when pydicom is imported.
+    logging.getLogger("pydicom.pixels").setLevel(logging.CRITICAL)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(level if level == logging.DEBUG else logging.WARNING)
 

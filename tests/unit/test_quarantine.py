@@ -160,3 +160,30 @@ def test_peeking_reads_the_file_meta_information(tmp_path: Path) -> None:
     assert found["sop_instance"] == "1.2.3.1.1.3"
     assert found["sop_class"] == "1.2.840.10008.5.1.4.1.1.2"
     assert found["transfer_syntax"] == "1.2.840.10008.1.2.1"
+
+
+def test_the_same_bytes_for_the_same_reason_wait_once(parts: Parts) -> None:
+    first = parts.quarantine.put(spool_one(parts.spool, b"broken"), "no data set", "E")
+    again = spool_one(parts.spool, b"broken")
+    parts.journal.add(again.name, "x")
+    assert parts.quarantine.put(again, "no data set", "E") == first
+    assert list(parts.quarantine.list()) == [first]
+    assert list(parts.spool.entries()) == []
+    assert parts.journal.suspects() == set()
+    assert len(parts.keys()) == 2
+
+
+def test_another_reason_or_other_bytes_of_the_same_length_wait_beside_them(parts: Parts) -> None:
+    for data, reason in ((b"broken", "a"), (b"broken", "b"), (b"brokem", "a")):
+        parts.quarantine.put(spool_one(parts.spool, data), reason, "E")
+    assert parts.quarantine.count() == 3
+
+
+def test_a_note_without_a_digest_is_compared_by_the_bytes(parts: Parts) -> None:
+    first = parts.quarantine.put(spool_one(parts.spool, b"broken"), "a", "E")
+    note = parts.quarantine.path / f"{first.name}.reason.json"
+    document = json.loads(note.read_text())
+    del document["digest"]
+    note.write_text(json.dumps(document))
+    parts.quarantine.put(spool_one(parts.spool, b"broken"), "a", "E")
+    assert parts.quarantine.count() == 1

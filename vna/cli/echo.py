@@ -6,7 +6,7 @@ import time
 
 import click
 
-from vna.config import load_settings
+from vna.config import ae_title, load_settings
 from vna.domain.errors import UnavailableError
 
 
@@ -39,7 +39,11 @@ def echo(host: str, port: int, called: str, calling: str, seconds: float) -> flo
     started = time.perf_counter()
     association = entity.associate(host, port, ae_title=called, evt_handlers=[(evt.EVT_PDU_RECV, on_pdu)])
     if not association.is_established:
-        reason = f"rejected ({rejections[0]})" if rejections else "no connection, or it was aborted"
+        reason = (
+            f"rejected ({rejections[0]})"
+            if rejections
+            else "no connection: nobody listens there, or the association was aborted"
+        )
         raise UnavailableError(f"{called} at {host}:{port}: {reason}")
     try:
         status = association.send_c_echo()
@@ -65,14 +69,19 @@ def command(peer: str | None, calling: str, timeout: float) -> None:
     if peer and "@" in peer:
         called, _, address = peer.partition("@")
         host, _, number = address.rpartition(":")
-        if not host or not number.isdecimal():
+        port = int(number) if number.isdecimal() else 0
+        if not host or not called or not 0 < port < 65536:
             raise click.BadParameter("write AETITLE@HOST:PORT", param_hint="PEER")
-        port = int(number)
+        host = host.removeprefix("[").removesuffix("]")  # an IPv6 address
     elif peer:
         found = settings.dimse.peers.get(peer)
         if found is None or not found.host:
             known = ", ".join(settings.dimse.peers) or "none"
             raise click.BadParameter(f"no peer {peer} with a host is configured (known: {known})", param_hint="PEER")
         host, port, called = found.host, found.port, peer
-    seconds = echo(host, port, called, calling or settings.dimse.ae_title, timeout)
+    try:
+        called, calling = ae_title(called), ae_title(calling or settings.dimse.ae_title)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    seconds = echo(host, port, called, calling, timeout)
     click.echo(f"{called} at {host}:{port} answers ({seconds * 1000:.0f} ms)")

@@ -30,6 +30,7 @@ def _summary(report: LoadReport, seconds: float) -> None:
         click.echo(f"{report.before} were done by an earlier run that was interrupted")
     for title, lines in (
         ("quarantined", [f"{path}: {reason}" for path, reason in report.quarantined]),
+        ("DICOMDIR, skipped", [str(path) for path in report.directories]),
         ("not DICOM, skipped", [str(path) for path in report.skipped]),
     ):
         if lines:
@@ -61,7 +62,7 @@ def command(folder: Path, again: bool) -> None:
         try:
             with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
                 task = progress.add_task("files", total=total)
-                loader = Loader(archive.spool, committer, archive.quarantine, done)
+                loader = Loader(archive.spool, committer, done)
                 report = loader.load(folder, lambda count: progress.update(task, advance=count))
         finally:
             committer.close()

@@ -79,6 +79,8 @@ class CommitReport:
         Instances by what the index found; a conflict is stored as well.
     quarantined
         Names of entries that were put in quarantine.
+    reasons
+        Why, by name.
     failed
         Names of entries that failed for an unexpected reason and will be tried again, alone.
     gone
@@ -91,6 +93,7 @@ class CommitReport:
     duplicates: int = 0
     conflicts: int = 0
     quarantined: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     gone: int = 0
     bytes: int = 0
@@ -300,6 +303,7 @@ class Committer:
             report.gone += 1
             return
         report.quarantined.append(entry.name)
+        report.reasons[entry.name] = reason
         log.warning("quarantined", id=item.id, entry=entry.name, error=error, reason=reason, attempts=attempts)
 
     # Steps 2 to 5.

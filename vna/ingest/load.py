@@ -15,12 +15,13 @@ from vna.dicom.reader import read_header
 from vna.domain.errors import InvalidInputError
 from vna.domain.origin import Origin
 from vna.ingest.commit import Committer
-from vna.ingest.quarantine import Quarantine
+from vna.ingest.filemeta import peek
 from vna.ingest.spool import Spool
 
 _PREAMBLE = 128
 _CHUNK = 1 << 20
 _COPIERS = 4
+_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class LoadReport:
         ``(file, reason)`` of those that could not be stored.
     skipped
         Files that are not DICOM.
+    directories
+        DICOMDIR files (PS3.10 8), by whatever name: they list instances and are none.
     bytes
         Bytes read.
     """
@@ -48,6 +51,7 @@ class LoadReport:
     before: int = 0
     quarantined: list[tuple[Path, str]] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
     bytes: int = 0
 
 
@@ -109,14 +113,11 @@ def find_files(root: Path) -> Iterator[Path]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Say whether a file is DICOM: it says so (PS3.10 7.1), or it can be read as a bare data set.
-
-    A DICOMDIR says so, and is not: it lists instances and is none.
-    """
+    """Say whether a file is DICOM: it says so (PS3.10 7.1), or it can be read as a bare data set."""
     with path.open("rb") as file:
         head = file.read(_PREAMBLE + 4)
     if head[_PREAMBLE:] == b"DICM":
-        return path.name.upper() != "DICOMDIR"
+        return True
     try:
         read_header(path)
     except InvalidInputError:
@@ -124,12 +125,18 @@ def is_dicom(path: Path) -> bool:
     return True
 
 
+def is_directory(path: Path) -> bool:
+    """Say whether a file is a DICOMDIR, by its name or by its Media Storage SOP Class (PS3.3 F, PS3.10 8.6)."""
+    meta = peek(path)
+    return meta.get("sop_class") == _MEDIA_STORAGE_DIRECTORY or (bool(meta) and path.name.upper() == "DICOMDIR")
+
+
 class Loader:
     """Loads files in batches.
 
     Parameters
     ----------
-    spool, committer, quarantine
+    spool, committer
         The archive's way in.
     progress
         What is done already.
@@ -137,12 +144,9 @@ class Loader:
         Files of one batch.
     """
 
-    def __init__(
-        self, spool: Spool, committer: Committer, quarantine: Quarantine, progress: Progress, batch: int = 64
-    ) -> None:
+    def __init__(self, spool: Spool, committer: Committer, progress: Progress, batch: int = 64) -> None:
         self._spool = spool
         self._committer = committer
-        self._quarantine = quarantine
         self._progress = progress
         self._batch = batch
 
@@ -161,8 +165,11 @@ class Loader:
             for files in _batched(find_files(root), self._batch):
                 new = [path for path in files if not self._progress.has(path)]
                 report.before += len(files) - len(new)
-                dicom = [path for path in new if is_dicom(path)]
-                report.skipped += sorted(set(new) - set(dicom))
+                directories = [path for path in new if is_directory(path)]
+                instances = [path for path in new if path not in directories]
+                dicom = [path for path in instances if is_dicom(path)]
+                report.directories += directories
+                report.skipped += [path for path in instances if path not in dicom]
                 names = dict(zip(copiers.map(self._copy, dicom), dicom, strict=True))
                 self._commit(names, report)
                 self._progress.add(new)
@@ -183,8 +190,7 @@ class Loader:
             report.duplicates += done.duplicates
             report.conflicts += done.conflicts
             report.bytes += done.bytes
-            reasons = {item.name: item.reason for item in self._quarantine.list()} if done.quarantined else {}
-            report.quarantined += [(names[name], reasons.get(name, "")) for name in done.quarantined]
+            report.quarantined += [(names[name], done.reasons[name]) for name in done.quarantined]
             left = done.failed
 
 

@@ -68,8 +68,6 @@ def _log_to_stderr(settings: Settings) -> None:
     """Log to standard error, unless whoever started this process has said where to."""
     if not logging.getLogger().handlers:
         observability.configure(settings.log)
-    # A decoder that fails is followed by the next one; what all failed at is reported by an error of our own.
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
 def _serve_one(settings: Settings, *, share: bool) -> None:
@@ -139,10 +137,12 @@ def _child(settings: Settings) -> None:
 def _supervise(settings: Settings) -> None:
     """Keep the processes running; one that dies is replaced, each at most once a second."""
     _log_to_stderr(settings)
-    folder = settings.run_path / "http-metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.resolve())
+    # A folder that was given is shared with gateways and workers, whose metrics are then shown here, too.
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        folder = settings.run_path / "http-metrics"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.resolve())
     context = multiprocessing.get_context("spawn")
     stopping = False
 
