@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from vna.cli.config import variable, walk
+from vna.config import Settings
 from vna.gateways.dicomweb.app import ROUTES
 from vna.gateways.dicomweb.errors import _STATUS
 from vna.gateways.dicomweb.qido import _INSTANCE, _SERIES, _STUDY
 from vna.gateways.dimse import command, negotiation, statuses
 from vna.gateways.dimse.sop_classes import markdown
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 STATEMENT = (DOCS / "conformance-statement.md").read_text()
 
 
@@ -52,3 +56,30 @@ def test_every_http_status_of_an_error_is_in_the_statement() -> None:
 @pytest.mark.parametrize("tags", [_STUDY, _SERIES, _INSTANCE])
 def test_every_attribute_of_a_search_result_is_in_the_statement(tags: list[str]) -> None:
     assert [tag for tag in tags if f"{tag[:4]},{tag[4:]}" not in STATEMENT] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_that_a_page_names_is_one(page: Path) -> None:
+    known = {variable(path) for path, _value, _text in walk(Settings.model_construct())} | {"VNA_CONFIG"}
+    named = re.findall(r"\bVNA_[A-Z][A-Z_]*[A-Z](?![A-Z_*]|_)", page.read_text())
+    assert [name for name in named if name not in known and not name.startswith("VNA_TEST_")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        aim = (page.parent / path).resolve() if path else page
+        if not aim.exists() or (anchor and anchor not in _anchors(aim)):
+            lost.append(target)
+    assert lost == []
+
+
+def _anchors(page: Path) -> set[str]:
+    text = page.read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    made = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r'<a id="([^"]+)">', text))
