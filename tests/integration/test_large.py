@@ -1,9 +1,10 @@
-"""A large object on its way from the spool to stored: memory does not grow with it."""
+"""A large object, in and out by every way: memory does not grow with it."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.large import with_mover
+from tests.support.archive import running_archive, scaled_environment
+from tests.support.elasticsearch import drop_indices
 from tests.support.instances import ORIGIN, make_settings, part10
+from tests.support.large import MIB, Large
+from tests.support.large_round import Round
+from tests.support.memory import PeakMemory, process_of
+from tests.support.ports import free_port
+from tests.support.s3 import S3Service
 from tests.support.worker import ROOT
 from vna.bootstrap import Archive
 from vna.domain.query import Level, Query
@@ -21,7 +30,10 @@ GIB = 1 << 30
 PROGRAM = """
     import json, resource, sys
     from pathlib import Path
-    from tests.support.instances import make_settings
+    from tests.benchmarks.large import with_mover
+from tests.support.archive import running_archive, scaled_environment
+from tests.support.elasticsearch import drop_indices
+from tests.support.instances import make_settings
     from vna.bootstrap import Archive
     archive = Archive(make_settings(Path(sys.argv[1])))
     report = archive.committer().commit([entry.name for entry in archive.spool.entries()])
@@ -56,3 +68,37 @@ def test_two_gibibytes_are_committed_in_little_memory(tmp_path: Path) -> None:
     assert hit.location is not None
     assert hit.location.size == result["bytes"]
     archive.close()
+
+
+def _grows_little(memory: PeakMemory) -> None:
+    grown = {name: (peak - memory.idle[name]) / MIB for name, peak in memory.peak.items()}
+    print({name: f"{memory.idle[name] / MIB:.0f} and {more:.0f} MiB more" for name, more in grown.items()})
+    assert {"dimse", "http", "worker child"} <= set(grown)
+    assert {name: more for name, more in grown.items() if more >= 100} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encapsulated", [False, True])
+def test_embedded_processes_do_not_grow_with_an_instance(tmp_path: Path, encapsulated: bool) -> None:
+    mover = free_port()
+    with running_archive(tmp_path / "data", **with_mover(mover)) as archive:
+        with PeakMemory(process_of(archive)) as memory:
+            first, second = (Large(number, 300 * MIB, encapsulated=encapsulated) for number in (1, 2))
+            Round(archive, mover, tmp_path).run(first, second)
+        assert archive.stop() == 0
+    _grows_little(memory)
+    shutil.rmtree(tmp_path / "data")
+
+
+@pytest.mark.slow
+def test_scaled_processes_do_not_grow_with_an_instance(
+    tmp_path: Path, minio: S3Service, elasticsearch_url: str, valkey_url: str
+) -> None:
+    mover = free_port()
+    environment = scaled_environment(minio, elasticsearch_url, valkey_url)
+    with running_archive(tmp_path / "data", **environment, **with_mover(mover)) as archive:
+        with PeakMemory(process_of(archive)) as memory:
+            Round(archive, mover, tmp_path).run(Large(1, 300 * MIB), Large(2, 300 * MIB))
+        assert archive.stop() == 0
+    _grows_little(memory)
+    drop_indices(elasticsearch_url, environment["VNA_INDEX__PREFIX"])

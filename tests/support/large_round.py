@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, build_role, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet
 
 from tests.support.archive import RunningArchive
 from tests.support.large import Large, data_set_digest, file_chunks
@@ -64,8 +67,11 @@ class Round:
                 self._fetch(large)
             with self._step(f"{kind}: WADO-RS frame, from {how}"):
                 self._frame(large)
-        with self._step(f"{kind}: C-GET by getscu"):
-            self._get(stored)
+        with self._step(f"{kind}: C-GET"):
+            if stored.encapsulated:
+                self._get_as_stored(stored)
+            else:
+                self._get(stored)
         with self._step(f"{kind}: C-MOVE to storescp"):
             self._move(posted)
 
@@ -126,10 +132,41 @@ class Round:
     def _get(self, large: Large) -> None:
         folder = self._folder / "got"
         folder.mkdir()
-        syntax = ["+xy"] if large.encapsulated else ["+xe"]
-        options = ["-v", "-S", "+B", *syntax, "-aec", "VNA", *self._keys(large), "-od", str(folder)]
+        options = ["-v", "-S", "+B", "+xe", "-aec", "VNA", *self._keys(large), "-od", str(folder)]
         said = _run(["/usr/bin/getscu", *options, "127.0.0.1", str(self._archive.dimse_port)])
         self._check_only_file(folder, large, said)
+
+    def _get_as_stored(self, large: Large) -> None:
+        """Fetch by a client that takes the stored transfer syntax alone; getscu proposes uncompressed ones always."""
+        found: list[str] = []
+
+        def on_store(event: evt.Event) -> int:
+            found.append(data_set_digest(file_chunks(event.dataset_path)))
+            return 0
+
+        entity = AE()
+        entity.dimse_timeout = entity.network_timeout = _SECONDS
+        entity.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
+        entity.add_requested_context(large.sop_class, large.syntax)
+        keys = Dataset()
+        keys.QueryRetrieveLevel = "IMAGE"
+        keys.StudyInstanceUID, keys.SeriesInstanceUID, keys.SOPInstanceUID = large.study, large.series, large.instance
+        _config.STORE_RECV_CHUNKED_DATASET = True  # to a file, not into memory
+        try:
+            association = entity.associate(
+                "127.0.0.1",
+                self._archive.dimse_port,
+                ae_title="VNA",
+                ext_neg=[build_role(large.sop_class, scp_role=True)],
+                evt_handlers=[(evt.EVT_C_STORE, on_store)],
+            )
+            assert association.is_established
+            answers = list(association.send_c_get(keys, StudyRootQueryRetrieveInformationModelGet))
+            association.release()
+        finally:
+            _config.STORE_RECV_CHUNKED_DATASET = False
+        assert [status.Status for status, _ in answers][-1] == 0, answers
+        assert found == [large.digest]
 
     def _move(self, large: Large) -> None:
         folder = self._folder / "moved"
