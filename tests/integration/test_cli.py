@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_what_cannot_be_stored_is_listed_shown_retried_and_dropped(archive: Runn
     path = tmp_path / "no-study.dcm"
     path.write_bytes(data)
     assert store_raw(archive.dimse_port, [path]) == {path: 0}
-    wait_until(lambda: archive.quarantined(), 60, "it is in quarantine")
+    wait_until(archive.quarantined, 60, "it is in quarantine")
     (item,) = archive.quarantined()
     assert "0020,000D" in item["reason"]
     assert item["origin"]["calling"] == "TESTSCU"
@@ -91,8 +92,8 @@ def test_a_killed_part_is_started_again_and_nothing_is_lost(archive: RunningArch
     for mark, port in (("vna.gateways.dimse", archive.dimse_port), ("vna.gateways.dicomweb", archive.http_port)):
         (part,) = archive.parts(mark)
         part.kill()
-        wait_until(lambda mark=mark: archive.parts(mark) and archive.parts(mark)[0].pid != part.pid, 30, mark)
-        wait_until(lambda port=port: answers("127.0.0.1", port), 30, f"{mark} answers again")
+        wait_until(partial(answers, "127.0.0.1", port), 30, f"{mark} answers again")
+        assert [each.pid for each in archive.parts(mark)] != [part.pid]
     assert "dimse ended with code -9; starting it again in" in archive.log.read_text()
     worker = archive.parts("workers.app")[0]
     path = tmp_path / "after.dcm"
