@@ -220,7 +220,8 @@ def _decode_all(pixels: _Pixels, output: Writable, encoding: Encoding, most: int
     count = len(pixels.frames)
     total = len(first.data) * count
     if total > most:
-        raise UnsupportedError(f"the pixel data becomes {total} bytes long, over the limit of {most}")
+        # The first 64 characters are all that an Error Comment (0000,0902) takes.
+        raise UnsupportedError(f"decoded it exceeds {most} bytes; ask for it as stored (it would have {total})")
     replaced = {0x00280004: (b"CS", _even(first.photometric.encode(), b" "))}
     if image.samples > 1:
         replaced[0x00280006] = (b"US", (0).to_bytes(2, "little" if encoding.little else "big"))

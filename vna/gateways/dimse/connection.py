@@ -221,8 +221,10 @@ class Connection(threading.Thread):
 
     def _hand_over(self, services: Services, request: AssociateRequest, pdu: bytes) -> None:
         stats.ASSOCIATIONS.labels("services").inc()
+        begin = time.monotonic()
         self._handed = hand_over(services.ae, services.handlers, self._connection, self._address, pdu)
         if self._stopping:
             self._handed.abort(block=False)
         self._handed.join()
-        log.info("%s %s: query and retrieve association ended", self._peer, request.calling)
+        seconds = time.monotonic() - begin
+        log.info("%s %s: query and retrieve association ended after %.1f s", self._peer, request.calling, seconds)
