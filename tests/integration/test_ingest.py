@@ -12,7 +12,7 @@ from typing import Any
 import pydicom.data
 import pytest
 
-from tests.support.instances import ORIGIN, Acknowledged, digest_of, make_settings, part10, spool_one
+from tests.support.instances import ORIGIN, Acknowledged, content_of, digest_of, make_settings, part10, spool_one
 from vna.bootstrap import Archive
 from vna.domain.errors import InvalidQueryError, UnavailableError
 from vna.domain.origin import Origin
@@ -75,7 +75,7 @@ def test_what_is_stored_tells_whence_it_came(archive: Archive) -> None:
     metadata = document.parse_metadata(archive.objects.get(hit.location.key.removesuffix(".dcm") + ".json"))
     assert metadata.origin == Origin("stow", "alice", "", "192.0.2.9")
     assert metadata.received_us == entry.received_us
-    assert metadata.digest == digest_of(data)
+    assert metadata.digest == content_of(data)
 
 
 def test_doing_it_all_again_changes_nothing(archive: Archive, oracle: Acknowledged, tmp_path: Path) -> None:
@@ -132,6 +132,19 @@ def test_the_index_holds_what_the_stored_metadata_says(archive: Archive) -> None
     assert [instance.received_us for instance in given] == [second.received_us]
 
 
+def test_the_same_data_set_from_another_sender_is_the_same_instance(archive: Archive, oracle: Acknowledged) -> None:
+    data = part10(1)
+    name = b"\x02\x00\x16\x00AE\x06\x00OTHER "  # SourceApplicationEntityTitle
+    length = int.from_bytes(data[140:144], "little") + len(name)
+    end = 144 + int.from_bytes(data[140:144], "little")
+    again = data[:140] + length.to_bytes(4, "little") + data[144:end] + name + data[end:]
+    made = committer(archive)
+    made.commit([entry.name for entry in oracle.spool(archive.spool, [data])])
+    report = made.commit([spool_one(archive.spool, again, Origin("stow", "OTHER")).name])
+    assert (report.stored, report.duplicates, report.conflicts) == (0, 1, 0)
+    oracle.check(archive)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_other_bytes_under_the_same_uids_are_kept_and_noted(archive: Archive, oracle: Acknowledged, first: int) -> None:
     contents = [part10(1, pixels=b"\1" * 128), part10(1, pixels=b"\2" * 128)]
@@ -143,9 +156,9 @@ def test_other_bytes_under_the_same_uids_are_kept_and_noted(archive: Archive, or
     (hit,) = hits(archive, Level.INSTANCE)
     assert hit.location is not None
     # The one received first is found, whichever was committed first.
-    assert hit.location.digest == digest_of(contents[0])
+    assert hit.location.digest == content_of(contents[0])
     (fact,) = archive.objects.list("facts/conflict/")
-    assert fact.key == conflict_key(hit.location.uids.instance_id, digest_of(contents[1]))
+    assert fact.key == conflict_key(hit.location.uids.instance_id, content_of(contents[1]))
     told = json.loads(archive.objects.get(fact.key))
     assert archive.objects.get(told["key"]) == contents[1]
 

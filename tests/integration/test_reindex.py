@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.instances import Acknowledged, digest_of, make_settings, part10
+from tests.support.instances import Acknowledged, content_of, make_settings, part10
 from vna.bootstrap import Archive
 from vna.domain.errors import UnavailableError
 from vna.domain.query import Hit, Level, Query
@@ -91,7 +91,7 @@ def test_conflicts_come_out_as_they_were(archive: Archive) -> None:
     oracle.check(archive)
     (hit,) = everything(archive)[3]
     assert hit.location is not None
-    assert hit.location.digest == digest_of(first)
+    assert hit.location.digest == content_of(first)
 
 
 def test_a_missing_metadata_document_is_made_from_the_bytes(archive: Archive) -> None:

@@ -65,7 +65,7 @@ def object_key(uids: InstanceUids, digest: str) -> str:
     uids
         The UIDs of the instance.
     digest
-        SHA-256 of the Part-10 file as kept, 64 hex digits.
+        Digest of the content, 64 hex digits.
 
     Returns
     -------

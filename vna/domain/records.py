@@ -27,7 +27,8 @@ class IndexedInstance:
     sop_class, transfer_syntax
         SOP Class UID, and Transfer Syntax UID as stored.
     digest, size
-        SHA-256 (64 hex digits) and length in bytes of the Part-10 file as kept.
+        Digest of the content (:func:`vna.ingest.filemeta.content_digest`, 64 hex
+        digits), and length in bytes of the Part-10 file as kept.
     received_us
         When the archive had it, in microseconds since 1970 UTC.
     origin

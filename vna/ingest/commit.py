@@ -23,7 +23,6 @@ later. Errors of an entry never touch the others of its batch.
 from __future__ import annotations
 
 import errno
-import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +37,7 @@ from vna.domain.origin import Origin
 from vna.domain.records import IndexedInstance
 from vna.ingest import document
 from vna.ingest.conflict import note_conflicts
+from vna.ingest.filemeta import content_digest
 from vna.ingest.journal import Journal
 from vna.ingest.quarantine import TORN, Quarantine
 from vna.ingest.spool import Spool, SpoolEntry
@@ -277,14 +277,8 @@ class Committer:
         return None
 
     def _digest(self, path: Path) -> tuple[str, int]:
-        sha = hashlib.sha256()
-        size = 0
         with path.open("rb", buffering=0) as file:
-            # Not a mapping: its pages would count as memory of this process, and a torn file would kill it.
-            while count := file.readinto(self._buffer):
-                sha.update(self._buffer[:count])
-                size += count
-        return sha.hexdigest(), size
+            return content_digest(file, self._buffer)
 
     def _failed(self, entry: SpoolEntry, report: CommitReport, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"

@@ -66,7 +66,7 @@ def build(path: Path, digest: str, size: int, received_us: int, origin: Origin) 
     path
         The Part-10 file.
     digest, size
-        SHA-256 (64 hex digits) and length of the file.
+        Digest of its content (:func:`vna.ingest.filemeta.content_digest`), and length of the file.
     received_us
         When the archive had it, microseconds since 1970 UTC.
     origin

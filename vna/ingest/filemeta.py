@@ -1,4 +1,4 @@
-"""The File Meta Information (PS3.10 7.1) of a file that may be broken, for a person to see.
+"""The File Meta Information (PS3.10 7.1) of a file that may be broken, and what follows it, unread.
 
 Nothing but group 0002 is read, and of that no more than a few kilobytes: an
 object whose parsing kills the process is safe to look at in this way.
@@ -6,9 +6,12 @@ object whose parsing kills the process is safe to look at in this way.
 
 from __future__ import annotations
 
+import hashlib
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 _MOST = 16384
 _NAMES = MappingProxyType(
@@ -23,29 +26,78 @@ _NAMES = MappingProxyType(
 _LONG = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"))
 
 
-def peek(path: Path) -> dict[str, str]:
-    """Return what group 0002 tells, as far as it can be read; empty if it is not a Part-10 file."""
-    with path.open("rb") as file:
-        data = file.read(_MOST)
-    found: dict[str, str] = {}
-    if data[128:132] != b"DICM":
-        return found
+def _elements(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield element number, value and end of each element of group 0002."""
     place = 132
-    while place + 8 <= len(data):
+    while data[:_MOST][128:132] == b"DICM" and place + 8 <= len(data):
         group, element = struct.unpack_from("<HH", data, place)
         if group != 0x0002:
-            break
-        vr = data[place + 4 : place + 6]
-        if vr in _LONG:
+            return
+        if data[place + 4 : place + 6] in _LONG:
             if place + 12 > len(data):
-                break
+                return
             (length,) = struct.unpack_from("<I", data, place + 8)
             place += 12
         else:
             (length,) = struct.unpack_from("<H", data, place + 6)
             place += 8
-        if element in _NAMES:
-            text = data[place : place + min(length, 64)].decode("ascii", "replace").strip("\0 ")
-            found[_NAMES[element]] = text
+        yield element, data[place : place + min(length, 64)], place + length
         place += length
-    return found
+
+
+def _text(value: bytes) -> str:
+    return value.decode("ascii", "replace").strip("\0 ")
+
+
+def peek(path: Path) -> dict[str, str]:
+    """Return what group 0002 tells, as far as it can be read; empty if it is not a Part-10 file."""
+    with path.open("rb") as file:
+        data = file.read(_MOST)
+    return {_NAMES[element]: _text(value) for element, value, _end in _elements(data) if element in _NAMES}
+
+
+def content_digest(file: BinaryIO, buffer: memoryview | None = None) -> tuple[str, int]:
+    """Return the digest of what an instance is, and the length of its file.
+
+    The same data set in the same transfer syntax is the same content, whoever
+    sent it and however: the File Meta Information names the sender, so it does
+    not count.
+
+    Parameters
+    ----------
+    file
+        The file, at its start.
+    buffer
+        Memory to read into, at least 16 KiB; made if not given.
+
+    Returns
+    -------
+    tuple
+        SHA-256 (64 hex digits) of the Transfer Syntax UID, a zero byte, and the
+        data set as it is in the file, or of a zero byte and the whole file if it
+        has no File Meta Information that can be passed over; and the length of
+        the file in bytes.
+    """
+    into = buffer or memoryview(bytearray(1 << 20))
+    size = 0
+    sha = hashlib.sha256()
+    # Not a mapping: its pages would count as memory of this process, and a torn file would kill it.
+    while count := file.readinto(into):  # type: ignore[attr-defined]  # of every binary file
+        start = 0
+        if not size:
+            start, syntax = _start(bytes(into[: min(count, _MOST)]))
+            sha.update(syntax.encode() + b"\0")
+        sha.update(into[start:count])
+        size += count
+    return sha.hexdigest(), size
+
+
+def _start(data: bytes) -> tuple[int, str]:
+    """Return where the data set starts in a file that starts so, and its transfer syntax."""
+    start, syntax = 0, ""
+    for element, value, end in _elements(data):
+        start = end
+        if element == 0x0010:
+            syntax = _text(value)
+    # Longer than what was looked at, or cut: the file counts as it is.
+    return (start, syntax) if start <= len(data) else (0, "")

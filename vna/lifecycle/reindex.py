@@ -10,7 +10,6 @@ index, and reported.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar, cast
 
 import structlog
 
@@ -27,6 +26,7 @@ from vna.domain.identity import OBJECT_PREFIX, instance_key, metadata_key
 from vna.domain.origin import Origin
 from vna.domain.records import IndexedInstance
 from vna.ingest import document
+from vna.ingest.filemeta import content_digest
 from vna.ports.index import Index, Outcome
 from vna.ports.objects import ObjectInfo, ObjectStore
 
@@ -192,9 +192,9 @@ class _Reindex:
                     shutil.copyfileobj(source, copy, 1 << 20)
                 copy.flush()
                 copy.seek(0)
-                digest = hashlib.file_digest(copy, "sha256").hexdigest()
+                digest, size = content_digest(cast("BinaryIO", copy))
                 received = int(info.modified.timestamp() * 1_000_000)
-                return document.build(Path(copy.name), digest, copy.tell(), received, Origin("import"))
+                return document.build(Path(copy.name), digest, size, received, Origin("import"))
             except NotFoundError:  # deleted meanwhile
                 return None
             except InvalidInputError as error:

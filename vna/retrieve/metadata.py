@@ -12,6 +12,7 @@ from vna.ingest.document import Metadata, parse_metadata
 from vna.ports.objects import ObjectStore
 
 _BATCH = 100
+_CHARACTER_SET = "00080005"
 _AVAILABLE_TRANSFER_SYNTAX = "00083002"
 
 
@@ -47,7 +48,9 @@ def linked(metadata: Metadata, link: Callable[[str], str]) -> Attributes:
     Returns
     -------
     dict
-        As received, with Available Transfer Syntax UID (0008,3002).
+        As received, with Available Transfer Syntax UID (0008,3002), without group
+        lengths, and with the character set that the answer is in: both JSON and
+        XML are UTF-8.
     """
     attributes = _link(metadata.header.attributes, link)
     attributes[_AVAILABLE_TRANSFER_SYNTAX] = {"vr": "UI", "Value": [metadata.header.transfer_syntax]}
@@ -58,7 +61,11 @@ def _link(attributes: Attributes, link: Callable[[str], str]) -> Attributes:
     result: dict[str, Any] = {}
     for tag, field in attributes.items():
         path = field.get("BulkDataURI")
-        if path is not None:
+        if tag.endswith("0000"):
+            continue
+        if tag == _CHARACTER_SET:
+            result[tag] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+        elif path is not None:
             result[tag] = field | {"BulkDataURI": link(path)}
         elif field["vr"] == "SQ" and "Value" in field:
             result[tag] = field | {"Value": [_link(item, link) for item in field["Value"]]}
