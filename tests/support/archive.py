@@ -126,11 +126,16 @@ class RunningArchive:
                 else:
                     os.environ[key] = value
 
-    def wait_idle(self, seconds: float = 120) -> None:
-        """Return when the spool is empty: all is stored, or in quarantine."""
-        incoming = self.data / "spool" / "incoming"
+    def wait_idle(self, seconds: float = 120, *, partial: bool = True) -> None:
+        """Return when the spool is empty: all is stored, or in quarantine.
+
+        With ``partial``, nothing half received is left either; a gateway that
+        was killed leaves such files for an hour.
+        """
+        spool = self.data / "spool"
+        folders = [spool / "incoming", *([spool / "partial"] if partial else [])]
         try:
-            wait_until(lambda: not any(incoming.iterdir()), seconds, "the spool is empty")
+            wait_until(lambda: not any(any(one.iterdir()) for one in folders), seconds, "the spool is empty")
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.log.read_text(errors='replace')[-6000:]}") from error
         archive = self.open()
