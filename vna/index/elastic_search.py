@@ -195,11 +195,17 @@ class Searcher:
         return [hit(level, source, number) for source, number in zip(sources, numbers, strict=True)]
 
     def _numbers(self, level: Level, sources: Sequence[Body]) -> list[dict[str, int]]:
-        """Count what belongs to each series or study."""
+        """Count what belongs to each series or study.
+
+        An entity that is found has one series and one instance at least: the
+        indices become visible one by one, and those may come a moment later.
+        """
         if level is Level.SERIES:
             ids = [source["series_id"] for source in sources]
             [instances] = self._connection.count_by("series_id", ids, [self._names.instances])
-            return [{_SERIES_INSTANCES: instances.get(key, 0)} for key in ids]
+            return [{_SERIES_INSTANCES: max(1, instances.get(key, 0))} for key in ids]
         ids = [source["study_id"] for source in sources]
         series, instances = self._connection.count_by("study_id", ids, [self._names.series, self._names.instances])
-        return [{_STUDY_SERIES: series.get(key, 0), _STUDY_INSTANCES: instances.get(key, 0)} for key in ids]
+        return [
+            {_STUDY_SERIES: max(1, series.get(key, 0)), _STUDY_INSTANCES: max(1, instances.get(key, 0))} for key in ids
+        ]

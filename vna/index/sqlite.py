@@ -56,7 +56,7 @@ class SqliteIndex(Index):
         return self._write(lambda connection: sqlite_write.remove(connection, instance_ids))
 
     def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        with translated(self._path), self._files.turn:
+        with translated(self._path), self._files.turn():
             session = self._files.session
             with self._files.writing(session, self._name) as (connection, beside):
                 if beside and sqlite_rebuild.alive(self._files):

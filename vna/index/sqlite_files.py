@@ -9,6 +9,7 @@ that very file.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import sqlite3
@@ -103,14 +104,27 @@ class Files:
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._guard = threading.Lock()
         self._turn = threading.Lock()
+        self._turn_fd = -1
         self._pid = os.getpid()
 
-    @property
-    def turn(self) -> threading.Lock:
-        """Where writing threads of a process queue, rather than in SQLite's busy handler, which sleeps."""
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Queue among the writing threads and processes, rather than in SQLite's busy handler.
+
+        That one sleeps, ever longer: of several busy processes one can wait until its time is out.
+        """
         if self._pid != os.getpid():
             self._forget_parent()
-        return self._turn
+        with self._turn:
+            if self._turn_fd < 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock = f"{self.path}.write-lock"
+                self._turn_fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+            fcntl.flock(self._turn_fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._turn_fd, fcntl.LOCK_UN)
 
     @property
     def session(self) -> Session:
@@ -134,6 +148,8 @@ class Files:
         self._sessions = weakref.WeakSet()
         self._guard = threading.Lock()
         self._turn = threading.Lock()
+        # The parent's lock is held by whoever shares its open file: this process opens its own.
+        self._turn_fd = -1
         self._pid = os.getpid()
 
     def close(self) -> None:
@@ -144,6 +160,10 @@ class Files:
         if self._pid == os.getpid():
             for session in sessions:
                 session.close()
+            with self._turn:
+                if self._turn_fd >= 0:
+                    os.close(self._turn_fd)
+                    self._turn_fd = -1
 
     def open_control(self) -> sqlite3.Connection:
         """Open the control file; the first to come makes it."""
