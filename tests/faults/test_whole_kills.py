@@ -21,7 +21,7 @@ from tests.support.ports import answers, wait_until
 _PARTS = ("vna.gateways.dimse", "vna.gateways.dicomweb", "workers.app", "workers.beat", "valkey-server")
 
 
-@pytest.fixture(params=["embedded"])
+@pytest.fixture(params=["embedded", "scaled"])
 def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningArchive]:
     if request.param == "embedded":
         with running_archive(tmp_path / "data") as running:
@@ -58,7 +58,7 @@ def test_parts_killed_in_random_order_lose_nothing(archive: RunningArchive) -> N
         time.sleep(1)
     embedded = "VNA_QUEUE__BROKER" not in archive.environment
     assert all(count for part, count in killed.items() if embedded or part != "valkey-server"), killed
-    oracle.check(archive, 120)
+    oracle.check(archive, 120, partial=False)
 
 
 def _answers(archive: RunningArchive) -> bool:
@@ -79,4 +79,4 @@ def test_everything_killed_and_started_again_loses_nothing(archive: RunningArchi
             wait_until(lambda: not any(part.is_running() for part in parts), 30, "everything ended")  # noqa: B023
             archive.start()
         time.sleep(2)
-    oracle.check(archive, 120)
+    oracle.check(archive, 120, partial=False)
