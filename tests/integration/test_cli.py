@@ -92,6 +92,7 @@ def test_a_killed_part_is_started_again_and_nothing_is_lost(archive: RunningArch
     for mark, port in (("vna.gateways.dimse", archive.dimse_port), ("vna.gateways.dicomweb", archive.http_port)):
         (part,) = archive.parts(mark)
         part.kill()
+        part.wait(10)
         wait_until(partial(answers, "127.0.0.1", port), 30, f"{mark} answers again")
         assert [each.pid for each in archive.parts(mark)] != [part.pid]
     assert "dimse ended with code -9; starting it again in" in archive.log.read_text()
@@ -99,6 +100,7 @@ def test_a_killed_part_is_started_again_and_nothing_is_lost(archive: RunningArch
     path = tmp_path / "after.dcm"
     path.write_bytes(part10(1, study=79))
     worker.kill()
+    worker.wait(10)
     assert "with status SUCCESS" in dcmsend(archive.dimse_port, [path])
     wait_until(lambda: archive.qido("instances", StudyInstanceUID="1.2.3.79"), 60, "the new worker stored it")
 
