@@ -16,7 +16,7 @@ from tests.support.valkey import Valkey, valkey  # noqa: F401  # fixture
 
 
 def flush(broker: Valkey) -> None:
-    end = time.monotonic() + 6
+    end = time.monotonic() + 5
     while time.monotonic() < end:
         broker.flush()
         time.sleep(0.02)
@@ -30,7 +30,7 @@ def freeze(broker: Valkey) -> None:
 
 def restart(broker: Valkey) -> None:
     broker.kill()
-    time.sleep(6)
+    time.sleep(5)
     broker.start()
 
 
