@@ -55,9 +55,8 @@ def behind(minio: S3Service, elasticsearch_url: str, valkey_url: str, tmp_path: 
 def _receive_through(behind: _Behind, fault: Callable[[], None]) -> tuple[Oracle, int]:
     """Send before, during and after a fault; return the oracle, and how many entries waited when the fault ended."""
     with load(behind.archive, dimse=1) as oracle:
-        # One of them is stored, so all that is made at first is made.
-        wait_until(lambda: len(oracle.acknowledged) > 20, 30)
-        wait_until(lambda: behind.waiting() < len(oracle.acknowledged), 30, "it stores")
+        # Some are stored, so all that is made at first is made.
+        wait_until(lambda: behind.waiting() + 10 < len(oracle.acknowledged), 60, "it stores")
         before, first = len(oracle.acknowledged), len(oracle.seconds)
         fault()
         time.sleep(FAULT_SECONDS)
@@ -83,14 +82,10 @@ def _slow(behind: _Behind) -> None:
     behind.store.delay(2)
 
 
-def _error_500(behind: _Behind) -> None:
-    behind.search.error(500)
-    behind.store.error(500)
-
-
-def _error_503(behind: _Behind) -> None:
-    behind.search.error(503)
-    behind.store.error(503)
+def _errors(behind: _Behind) -> None:
+    for proxy in (behind.search, behind.store):
+        proxy.error(500, times=4)  # the first fault that applies is the one that is answered
+        proxy.error(503)
 
 
 def _cut(behind: _Behind) -> None:
@@ -99,7 +94,7 @@ def _cut(behind: _Behind) -> None:
     behind.store.cut_after(40)
 
 
-@pytest.mark.parametrize("fault", [_down, _slow, _error_500, _error_503, _cut])
+@pytest.mark.parametrize("fault", [_down, _slow, _errors, _cut])
 def test_acknowledgements_go_on_and_all_is_found_later(behind: _Behind, fault: Callable[[_Behind], None]) -> None:
     oracle, waiting = _receive_through(behind, lambda: fault(behind))
     assert waiting > 20, "the fault kept nobody from storing"
@@ -141,5 +136,5 @@ def test_partial_failures_of_bulk_requests_leave_nobody_out(behind: _Behind) -> 
         behind.store.error(503, where="^PUT", times=5)
 
     oracle, _ = _receive_through(behind, fault)
-    assert len(hook.refused) > 20, "nothing was refused"
+    assert len(hook.refused) >= 3, f"{len(hook.refused)} of {hook.seen} refused"
     oracle.check(behind.archive, 90)
