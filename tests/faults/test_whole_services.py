@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.archive import RunningArchive, running_archive, scaled_environment
 from tests.support.elasticsearch import drop_indices
-from tests.support.flaky_proxy import FlakyProxy, Message
+from tests.support.http_proxy import HttpProxy, Message
 from tests.support.oracle import Oracle, load
 from tests.support.ports import wait_until
 from tests.support.s3 import S3Service
@@ -27,8 +27,8 @@ FAULT_SECONDS = 5
 class _Behind:
     archive: RunningArchive
     elasticsearch: str
-    search: FlakyProxy
-    store: FlakyProxy
+    search: HttpProxy
+    store: HttpProxy
 
     def waiting(self) -> int:
         return sum(1 for _ in (self.archive.data / "spool" / "incoming").iterdir())
@@ -43,8 +43,8 @@ def behind(minio: S3Service, elasticsearch_url: str, valkey_url: str, tmp_path: 
     environment = scaled_environment(minio, elasticsearch_url, valkey_url)
     index, objects = urlsplit(elasticsearch_url), urlsplit(minio.endpoint)
     with (
-        FlakyProxy(index.hostname or "", index.port or 0) as search,
-        FlakyProxy(objects.hostname or "", objects.port or 0) as store,
+        HttpProxy(index.hostname or "", index.port or 0) as search,
+        HttpProxy(objects.hostname or "", objects.port or 0) as store,
     ):
         environment |= {"VNA_STORE__ENDPOINT": store.url, "VNA_INDEX__HOSTS": json.dumps([search.url])}
         with running_archive(tmp_path / "data", **environment) as archive:

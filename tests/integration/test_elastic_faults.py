@@ -18,7 +18,7 @@ import pytest
 
 from tests.contracts import index_data as d
 from tests.support.elasticsearch import drop_indices
-from tests.support.flaky_proxy import FlakyProxy, Message
+from tests.support.http_proxy import HttpProxy, Message
 from vna.config import IndexSettings
 from vna.domain.errors import InvalidInputError, UnavailableError
 from vna.domain.query import Level, Query, Selector
@@ -35,15 +35,15 @@ WHOLE = IndexCounts(patients=1, studies=2, series=6, instances=12, bytes=12)
 
 
 @pytest.fixture
-def proxy(elasticsearch_url: str) -> Iterator[FlakyProxy]:
+def proxy(elasticsearch_url: str) -> Iterator[HttpProxy]:
     target = urlsplit(elasticsearch_url)
     assert target.hostname is not None
-    with FlakyProxy(target.hostname, target.port or 9200) as started:
+    with HttpProxy(target.hostname, target.port or 9200) as started:
         yield started
 
 
 @pytest.fixture
-def index(elasticsearch_url: str, proxy: FlakyProxy) -> Iterator[ElasticIndex]:
+def index(elasticsearch_url: str, proxy: HttpProxy) -> Iterator[ElasticIndex]:
     prefix = f"t{secrets.token_hex(6)}"
     opened = ElasticIndex(IndexSettings(kind="elasticsearch", hosts=(proxy.url,), prefix=prefix, timeout_seconds=2))
     opened.check()
@@ -52,7 +52,7 @@ def index(elasticsearch_url: str, proxy: FlakyProxy) -> Iterator[ElasticIndex]:
     drop_indices(elasticsearch_url, prefix)
 
 
-def upsert_until_done(index: ElasticIndex, instances: list[IndexedInstance], proxy: FlakyProxy, times: int = 20) -> int:
+def upsert_until_done(index: ElasticIndex, instances: list[IndexedInstance], proxy: HttpProxy, times: int = 20) -> int:
     """Do what a worker does: try again later. Return how often it failed."""
     for failures in range(times):
         try:
@@ -76,7 +76,7 @@ def assert_whole(index: ElasticIndex) -> None:
     assert sorted(found.digest for found in located) == sorted(one.digest for one in BATCH)
 
 
-FAULTS: dict[str, Callable[[FlakyProxy], None]] = {
+FAULTS: dict[str, Callable[[HttpProxy], None]] = {
     "bulk answers 503": lambda proxy: proxy.error(503, where="_bulk"),
     "bulk answers 429 once": lambda proxy: proxy.error(429, where="_bulk", times=1),
     "bulk answers 500": lambda proxy: proxy.error(500, where="_bulk"),
@@ -94,7 +94,7 @@ FAULTS: dict[str, Callable[[FlakyProxy], None]] = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_an_upsert_hit_by_a_fault_is_made_whole_by_calling_again(
-    index: ElasticIndex, proxy: FlakyProxy, name: str
+    index: ElasticIndex, proxy: HttpProxy, name: str
 ) -> None:
     FAULTS[name](proxy)
     upsert_until_done(index, BATCH, proxy)
@@ -102,7 +102,7 @@ def test_an_upsert_hit_by_a_fault_is_made_whole_by_calling_again(
 
 
 @pytest.mark.parametrize("failing", range(1, 4))
-def test_a_fault_at_each_step_of_an_upsert(index: ElasticIndex, proxy: FlakyProxy, failing: int) -> None:
+def test_a_fault_at_each_step_of_an_upsert(index: ElasticIndex, proxy: HttpProxy, failing: int) -> None:
     """The instances are written, the entities are read, the entities are written: each in turn fails for good."""
     seen = 0
 
@@ -135,13 +135,13 @@ def _fail_items(status: int, kind: str, every: int) -> Callable[[Message, Messag
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_items_refused_for_a_while_are_tried_again(index: ElasticIndex, proxy: FlakyProxy, status: int) -> None:
+def test_items_refused_for_a_while_are_tried_again(index: ElasticIndex, proxy: HttpProxy, status: int) -> None:
     proxy.rewrite(_fail_items(status, "es_rejected_execution_exception", 3), where="_bulk", times=2)
     assert upsert_until_done(index, BATCH, proxy) == 0
     assert_whole(index)
 
 
-def test_items_refused_for_long_are_unavailable(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_items_refused_for_long_are_unavailable(index: ElasticIndex, proxy: HttpProxy) -> None:
     proxy.rewrite(_fail_items(429, "es_rejected_execution_exception", 3), where="_bulk")
     with pytest.raises(UnavailableError, match="429"):
         index.upsert(BATCH)
@@ -150,7 +150,7 @@ def test_items_refused_for_long_are_unavailable(index: ElasticIndex, proxy: Flak
     assert_whole(index)
 
 
-def test_an_item_refused_for_good_is_named_and_the_others_are_found(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_an_item_refused_for_good_is_named_and_the_others_are_found(index: ElasticIndex, proxy: HttpProxy) -> None:
     proxy.rewrite(_fail_items(400, "document_parsing_exception", 100), where="_bulk", times=1)
     with pytest.raises(InvalidInputError, match=rf"SOP Instance UID {BATCH[0].uids.sop}: 400") as raised:
         index.upsert(BATCH)
@@ -160,7 +160,7 @@ def test_an_item_refused_for_good_is_named_and_the_others_are_found(index: Elast
     assert index.counts().series == WHOLE.series
 
 
-def test_a_lost_answer_makes_no_conflict(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_a_lost_answer_makes_no_conflict(index: ElasticIndex, proxy: HttpProxy) -> None:
     proxy.cut_after(0, where="_bulk", times=1)
     found = index.upsert(BATCH)
     assert {one.outcome for one in found} <= {Outcome.CREATED, Outcome.DUPLICATE}
@@ -168,7 +168,7 @@ def test_a_lost_answer_makes_no_conflict(index: ElasticIndex, proxy: FlakyProxy)
     assert_whole(index)
 
 
-def test_a_conflict_whose_upsert_was_cut_short_is_seen_again(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_a_conflict_whose_upsert_was_cut_short_is_seen_again(index: ElasticIndex, proxy: HttpProxy) -> None:
     index.upsert(BATCH)
     other = d.instance("1.0", "0", "0", content="other", received=100)
     proxy.error(503, where="_mget")
@@ -181,7 +181,7 @@ def test_a_conflict_whose_upsert_was_cut_short_is_seen_again(index: ElasticIndex
     assert_whole(index)
 
 
-def test_a_removal_cut_short_is_finished_by_calling_again(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_a_removal_cut_short_is_finished_by_calling_again(index: ElasticIndex, proxy: HttpProxy) -> None:
     index.upsert(BATCH)
     ids = [one.uids.instance_id for one in BATCH if one.uids.study == "1.0"]
     proxy.error(503, where="_msearch")
@@ -195,7 +195,7 @@ def test_a_removal_cut_short_is_finished_by_calling_again(index: ElasticIndex, p
     assert index.counts() == IndexCounts(patients=1, studies=1, series=3, instances=6, bytes=6)
 
 
-def test_everything_is_unavailable_while_the_service_is_down(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_everything_is_unavailable_while_the_service_is_down(index: ElasticIndex, proxy: HttpProxy) -> None:
     index.upsert(BATCH)
     proxy.refuse()
     calls: list[Callable[[], object]] = [
@@ -223,7 +223,7 @@ def test_everything_is_unavailable_while_the_service_is_down(index: ElasticIndex
     assert_whole(index)
 
 
-def test_a_slow_service_is_unavailable_within_the_time_out(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_a_slow_service_is_unavailable_within_the_time_out(index: ElasticIndex, proxy: HttpProxy) -> None:
     proxy.delay(8, where="_search")
     began = time.monotonic()
     with pytest.raises(UnavailableError):
@@ -231,7 +231,7 @@ def test_a_slow_service_is_unavailable_within_the_time_out(index: ElasticIndex, 
     assert time.monotonic() - began < 7
 
 
-def test_a_rebuild_that_cannot_swap_leaves_the_old_index(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_a_rebuild_that_cannot_swap_leaves_the_old_index(index: ElasticIndex, proxy: HttpProxy) -> None:
     index.upsert(BATCH)
 
     def rebuild() -> None:
@@ -245,7 +245,7 @@ def test_a_rebuild_that_cannot_swap_leaves_the_old_index(index: ElasticIndex, pr
     assert_whole(index)
 
 
-def test_a_swap_whose_answer_is_lost_is_a_swap(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_a_swap_whose_answer_is_lost_is_a_swap(index: ElasticIndex, proxy: HttpProxy) -> None:
     index.upsert(BATCH)
     with index.rebuild() as new:
         new.upsert(BATCH[:1])
@@ -256,7 +256,7 @@ def test_a_swap_whose_answer_is_lost_is_a_swap(index: ElasticIndex, proxy: Flaky
     assert index.counts().instances == 1
 
 
-def test_workers_racing_through_a_flaky_service_lose_and_double_nothing(index: ElasticIndex, proxy: FlakyProxy) -> None:
+def test_workers_racing_through_a_flaky_service_lose_and_double_nothing(index: ElasticIndex, proxy: HttpProxy) -> None:
     proxy.cut_after(0, where="_bulk", times=3)
     proxy.error(503, where="_mget", times=2)
     proxy.rewrite(_fail_items(429, "es_rejected_execution_exception", 2), where="_bulk", times=4)

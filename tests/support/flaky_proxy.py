@@ -1,280 +1,196 @@
-"""An HTTP/1.1 proxy in front of a real server that delays, refuses, cuts, answers errors and rewrites answers.
-
-It passes requests on as they came (signatures stay valid) and reads each
-message whole, so it is for tests of faults and not of large bodies.
-"""
+"""A proxy before a real service that makes its network bad on demand."""
 
 from __future__ import annotations
 
-import contextlib
-import re
 import socket
+import struct
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-_REASONS = {429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable"}
-_BLOCK = 65536
+_CHUNK = 64 << 10
+_HEADER_LIMIT = 64 << 10
+_BODY_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A request or an answer: its first line, its headers as they came, its body without chunking."""
-
-    line: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-    def header(self, name: str) -> str:
-        return next((value for key, value in self.headers if key.lower() == name), "")
-
-    @property
-    def method(self) -> str:
-        return self.line.split(" ")[0]
-
-    @property
-    def path(self) -> str:
-        return self.line.split(" ")[1]
-
-
-Rewrite = Callable[[Message, Message], Message]
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class _Fault:
-    """What goes wrong, with which requests, and how often yet."""
+    """What is wrong with the connections now."""
 
-    kind: str
-    where: re.Pattern[str]
-    times: int | None
-    seconds: float = 0
+    delay: float = 0.0
+    refuse: bool = False
     status: int = 0
     body: bytes = b""
-    count: int = 0
-    rewrite: Rewrite | None = None
+    cut_after: int | None = None
 
 
-@dataclass(slots=True)
 class FlakyProxy:
-    """Listens on a free port of the loopback address and forwards to a server.
+    """Passes TCP connections on to a service, or spoils them as told. A context manager.
 
-    Every fault takes ``where``, a regular expression that ``METHOD path`` must
-    contain, and ``times``, after which it heals by itself. ``requests`` lists
-    what arrived.
+    Each call of :meth:`delay`, :meth:`refuse`, :meth:`error` and
+    :meth:`cut_after` replaces the fault before it and cuts the connections there
+    are, so that it holds from the next request on; :meth:`heal` ends it.
+
+    Parameters
+    ----------
+    target_host, target_port
+        The service.
     """
 
-    target_host: str
-    target_port: int
-    port: int = 0
-    requests: list[str] = field(default_factory=list)
-    _faults: list[_Fault] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _listener: socket.socket | None = None
-    _open: set[socket.socket] = field(default_factory=set)
+    def __init__(self, target_host: str, target_port: int) -> None:
+        self._target = (target_host, target_port)
+        self._fault = _Fault()
+        # How many more connections (of `error`: requests) the fault spoils; None: all.
+        self._times: int | None = None
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True, name="flaky-proxy").start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def delay(self, seconds: float) -> None:
+        """Hold every answer back for some time."""
+        self._set(_Fault(delay=seconds), None)
+
+    def refuse(self) -> None:
+        """Cut every connection at once."""
+        self._set(_Fault(refuse=True), None)
+
+    def error(self, status: int, body: bytes = b"", times: int | None = None) -> None:
+        """Answer HTTP requests with a status, the first ``times`` of them or all."""
+        self._set(_Fault(status=status, body=body), times)
+
+    def cut_after(self, count: int, times: int | None = None) -> None:
+        """Cut a connection when it has brought so many bytes back, the first ``times`` of them or all."""
+        self._set(_Fault(cut_after=count), times)
+
+    def heal(self) -> None:
+        """Pass everything on."""
+        self._set(_Fault(), None)
+
+    def _set(self, fault: _Fault, times: int | None) -> None:
+        with self._lock:
+            self._fault, self._times = fault, times
+            spoiled = list(self._open)
+        for connection in spoiled:
+            _reset(connection)
+
+    def _take_fault(self) -> _Fault:
+        with self._lock:
+            if self._times is None:
+                return self._fault
+            if self._times == 0:
+                return _Fault()
+            self._times -= 1
+            return self._fault
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        fault = self._take_fault()
+        with self._lock:
+            self._open.add(client)
+        try:
+            if fault.refuse:
+                _reset(client)
+            elif fault.status:
+                _answer(client, fault.status, fault.body)
+            else:
+                self._pass(client, fault)
+        except OSError:
+            pass
+        finally:
+            with self._lock:
+                self._open.discard(client)
+            client.close()
+
+    def _pass(self, client: socket.socket, fault: _Fault) -> None:
+        with socket.create_connection(self._target) as target:
+            there = threading.Thread(target=_pump, args=(client, target), daemon=True)
+            there.start()
+            left = fault.cut_after
+            while data := target.recv(_CHUNK if left is None else min(_CHUNK, left)):
+                if fault.delay:
+                    time.sleep(fault.delay)
+                client.sendall(data)
+                if left is not None:
+                    left -= len(data)
+                    if left == 0:
+                        # What was sent shall arrive before the connection breaks.
+                        time.sleep(0.02)
+                        _reset(client)
+                        break
+            _shut(client)
+            _shut(target)
+            there.join(_BODY_SECONDS)
+
+    def close(self) -> None:
+        """Stop listening and cut what is open."""
+        # A blocked accept is woken by shutdown, not by close.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._set(_Fault(refuse=True), None)
 
     def __enter__(self) -> Self:
-        self._listen()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.refuse()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    # ---- faults
-
-    def delay(self, seconds: float, *, where: str = "", times: int | None = None) -> None:
-        """Pass requests on only after a while."""
-        self._add(_Fault("delay", re.compile(where), times, seconds=seconds))
-
-    def error(self, status: int, *, where: str = "", times: int | None = None, body: bytes = b"") -> None:
-        """Answer with a status; the server never sees the request."""
-        self._add(_Fault("error", re.compile(where), times, status=status, body=body))
-
-    def cut_request(self, *, where: str = "", times: int | None = None) -> None:
-        """Close the connection instead of passing a request on."""
-        self._add(_Fault("cut request", re.compile(where), times))
-
-    def cut_after(self, count: int, *, where: str = "", times: int | None = None) -> None:
-        """Pass requests on, but close the connection after some bytes of the answer: the deed is done, unseen."""
-        self._add(_Fault("cut answer", re.compile(where), times, count=count))
-
-    def rewrite(self, hook: Rewrite, *, where: str = "", times: int | None = None) -> None:
-        """Let a function change answers."""
-        self._add(_Fault("rewrite", re.compile(where), times, rewrite=hook))
-
-    def refuse(self) -> None:
-        """Refuse connections and close those that are open, as a host does whose process died."""
-        with self._lock:
-            listener, self._listener = self._listener, None
-            connections, self._open = self._open, set()
-        for one in [*([listener] if listener else []), *connections]:
-            _close(one)
-
-    def heal(self) -> None:
-        """End every fault."""
-        with self._lock:
-            self._faults.clear()
-            refusing = self._listener is None
-        if refusing:
-            self._listen()
-
-    # ---- traffic
-
-    def _add(self, fault: _Fault) -> None:
-        with self._lock:
-            self._faults.append(fault)
-
-    def _take(self, request: Message) -> list[_Fault]:
-        name = f"{request.method} {request.path}"
-        with self._lock:
-            self.requests.append(name)
-            found = [fault for fault in self._faults if fault.where.search(name) and fault.times != 0]
-            for fault in found:
-                if fault.times is not None:
-                    fault.times -= 1
-        return found
-
-    def _listen(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        self.port = listener.getsockname()[1]
-        with self._lock:
-            self._listener = listener
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        server: socket.socket | None = None
-        try:
-            with self._lock:
-                if self._listener is None:
-                    return
-                self._open.add(client)
-            server = socket.create_connection((self.target_host, self.target_port), 30)
-            server.settimeout(None)
-            with self._lock:
-                self._open.add(server)
-            from_client, from_server = _Reader(client), _Reader(server)
-            while (request := from_client.message(client)) and self._pass(request, client, server, from_server):
-                pass
-        except OSError:
-            pass  # one end is gone; the other is told by closing
-        finally:
-            for one in [client, *([server] if server else [])]:
-                with self._lock:
-                    self._open.discard(one)
-                _close(one)
-
-    def _pass(self, request: Message, client: socket.socket, server: socket.socket, reader: _Reader) -> bool:
-        faults = self._take(request)
-        for fault in faults:
-            if fault.kind == "delay":
-                time.sleep(fault.seconds)
-            elif fault.kind == "error":
-                client.sendall(_encode(_error(fault), head_only=request.method == "HEAD"))
-                return True
-            elif fault.kind == "cut request":
-                return False
-        server.sendall(_encode(request))
-        answer = reader.message(None, to=request.method)
-        if answer is None:
-            return False
-        for fault in faults:
-            if fault.rewrite is not None:
-                answer = fault.rewrite(request, answer)
-        encoded = _encode(answer, head_only=request.method == "HEAD")
-        for fault in faults:
-            if fault.kind == "cut answer":
-                client.sendall(encoded[: fault.count])
-                return False
-        client.sendall(encoded)
-        return answer.header("connection").lower() != "close"
+        self.close()
 
 
-class _Reader:
-    """Reads whole messages from a socket."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._buffer = b""
-
-    def message(self, client: socket.socket | None, to: str = "") -> Message | None:
-        head = self._until(b"\r\n\r\n")
-        if head is None:
-            return None
-        line, *rest = head.decode("latin-1").split("\r\n")
-        headers = [(name, value.strip()) for name, _, value in (one.partition(":") for one in rest)]
-        found = Message(line, headers, b"")
-        if client is not None and found.header("expect").lower() == "100-continue":
-            client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if client is None and line.split(" ")[1] == "100":
-            return self.message(None, to)
-        return Message(line, headers, self._body(found, to))
-
-    def _body(self, head: Message, to: str) -> bytes:
-        if to == "HEAD" or (to and head.line.split(" ")[1] in ("204", "304")):
-            return b""
-        if "chunked" in head.header("transfer-encoding").lower():
-            return self._chunks()
-        return self._exactly(int(head.header("content-length") or 0))
-
-    def _chunks(self) -> bytes:
-        body = b""
-        while size := int((self._until(b"\r\n") or b"0").split(b";")[0], 16):
-            body += self._exactly(size)
-            self._exactly(2)
-        while self._until(b"\r\n"):
-            pass  # trailers
-        return body
-
-    def _until(self, mark: bytes) -> bytes | None:
-        while mark not in self._buffer:
-            if not self._fill():
-                return None
-        found, _, self._buffer = self._buffer.partition(mark)
-        return found
-
-    def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            if not self._fill():
-                raise ConnectionResetError
-        found, self._buffer = self._buffer[:count], self._buffer[count:]
-        return found
-
-    def _fill(self) -> bool:
-        block = self._connection.recv(_BLOCK)
-        self._buffer += block
-        return bool(block)
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(_CHUNK):
+            target.sendall(data)
+    _shut(target)
 
 
-def _encode(message: Message, *, head_only: bool = False) -> bytes:
-    headers = [(name, value) for name, value in message.headers if name.lower() not in ("transfer-encoding", "expect")]
-    if not head_only:
-        headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
-        headers.append(("Content-Length", str(len(message.body))))
-    head = "\r\n".join([message.line, *(f"{name}: {value}" for name, value in headers)])
-    return head.encode("latin-1") + b"\r\n\r\n" + message.body
-
-
-def _error(fault: _Fault) -> Message:
-    return Message(f"HTTP/1.1 {fault.status} {_REASONS.get(fault.status, 'Error')}", [], fault.body)
-
-
-def _close(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # not connected any more
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
+
+
+def _reset(connection: socket.socket) -> None:
+    """End a connection, with RST as soon as nobody reads from it any more."""
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    _shut(connection)
+
+
+def _answer(client: socket.socket, status: int, body: bytes) -> None:
+    """Read one HTTP request, and answer with a status."""
+    client.settimeout(_BODY_SECONDS)
+    data = b""
+    while b"\r\n\r\n" not in data and len(data) < _HEADER_LIMIT:
+        more = client.recv(_CHUNK)
+        if not more:
+            return
+        data += more
+    header, _, rest = data.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b":", 1) for line in header.split(b"\r\n")[1:])
+    if b"expect" not in fields:
+        left = int(fields.get(b"content-length", b"0")) - len(rest)
+        while left > 0 and (more := client.recv(_CHUNK)):
+            left -= len(more)
+    head = b"HTTP/1.1 %d Fault\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(body))
+    client.sendall(head if header.startswith(b"HEAD ") else head + body)
+    _shut(client)
