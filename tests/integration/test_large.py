@@ -30,10 +30,7 @@ GIB = 1 << 30
 PROGRAM = """
     import json, resource, sys
     from pathlib import Path
-    from tests.benchmarks.large import with_mover
-from tests.support.archive import running_archive, scaled_environment
-from tests.support.elasticsearch import drop_indices
-from tests.support.instances import make_settings
+    from tests.support.instances import make_settings
     from vna.bootstrap import Archive
     archive = Archive(make_settings(Path(sys.argv[1])))
     report = archive.committer().commit([entry.name for entry in archive.spool.entries()])
