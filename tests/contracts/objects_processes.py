@@ -8,6 +8,7 @@ from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 from tests.contracts.objects_adapters import ObjectsSpec, open_objects
+from tests.support.memory import own_peak
 from vna.ports.objects import Put
 
 MIB = 1 << 20
@@ -54,14 +55,8 @@ def pass_large(spec: ObjectsSpec, source: Path, answers: Queue[tuple[int, int, i
         store.check()
         store.put("small", b"x" * MIB)
         b"".join(store.stream("small"))
-        before = _peak()
+        before = own_peak()
         store.put("large", source)
-        put = _peak()
+        put = own_peak()
         length = sum(len(piece) for piece in store.stream("large"))
-        answers.put((length, put - before, _peak() - put))
-
-
-def _peak() -> int:
-    # Not ru_maxrss: that one counts the memory of the parent before this program was started.
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        answers.put((length, put - before, own_peak() - put))

@@ -28,14 +28,14 @@ from vna.ingest.spool import Spool
 
 GIB = 1 << 30
 PROGRAM = """
-    import json, resource, sys
+    import json, sys
     from pathlib import Path
     from tests.support.instances import make_settings
+    from tests.support.memory import own_peak
     from vna.bootstrap import Archive
     archive = Archive(make_settings(Path(sys.argv[1])))
     report = archive.committer().commit([entry.name for entry in archive.spool.entries()])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"stored": report.stored, "bytes": report.bytes, "peak": peak}))
+    print(json.dumps({"stored": report.stored, "bytes": report.bytes, "peak": own_peak()}))
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -81,3 +82,12 @@ class PeakMemory:
             for name, size in self._sample().items():
                 self.idle.setdefault(name, size)
                 self.peak[name] = max(self.peak.get(name, 0), size)
+
+
+def own_peak() -> int:
+    """Return the peak resident memory of this process, in bytes.
+
+    Not ``ru_maxrss``: that one counts the memory of the parent before this program was started.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
