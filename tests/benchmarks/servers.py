@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,12 +18,7 @@ from typing import Any
 
 import psutil
 
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.ports import answers, free_port
 
 
 def http_json(url: str) -> Any:
@@ -117,11 +111,9 @@ class Server:
                     raise RuntimeError(
                         f"{self.name} did not start:\n{(self.folder / 'log').read_text(errors='replace')[-2000:]}"
                     )
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                if answers("127.0.0.1", port):
                     break
-                except OSError:
-                    time.sleep(0.05)
+                time.sleep(0.05)
 
     def searchable_at_all(self) -> bool:
         """Say whether the server has a search."""

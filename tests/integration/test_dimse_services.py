@@ -35,16 +35,6 @@ CT, EXPLICIT = str(CTImageStorage), str(ExplicitVRLittleEndian)
 COUNT = 40
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    key, chain = folder / "key.pem", folder / "certificate.pem"
-    command = ["/usr/bin/openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key)]
-    command += ["-out", str(chain), "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return key, chain
-
-
 class Listening:
     """A gateway process over an archive that holds a study."""
 

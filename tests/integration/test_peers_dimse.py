@@ -202,16 +202,6 @@ def test_128_contexts() -> None:
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    key, chain = folder / "key.pem", folder / "certificate.pem"
-    command = ["/usr/bin/openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key)]
-    command += ["-out", str(chain), "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return key, chain
-
-
 def test_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     key, chain = certificate
     tls = TlsSettings(certificate=chain, key=key, client_ca=chain)

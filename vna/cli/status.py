@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vna.bootstrap import Archive
+from vna.cli.network import reachable
 from vna.cli.open_archive import age, open_archive, size
 from vna.domain.errors import ArchiveError
 from vna.domain.origin import now_us
@@ -24,9 +25,8 @@ _HEARTBEAT_OLD = 45
 
 
 def _listening(host: str, port: int) -> dict[str, Any]:
-    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # a comparison, not a bind
     try:
-        socket.create_connection((target, port), timeout=2).close()
+        socket.create_connection((reachable(host), port), timeout=2).close()
     except OSError as error:
         return {"ok": False, "text": f"{host}:{port} does not answer ({error.strerror or error})"}
     return {"ok": True, "text": f"{host}:{port} answers"}

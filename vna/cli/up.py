@@ -18,6 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from vna.cli.network import reachable
 from vna.cli.supervisor import Part, Supervisor
 from vna.config import Settings, load_settings
 from vna.domain.errors import ConfigurationError
@@ -39,11 +40,9 @@ def _port_free(host: str, port: int) -> bool:
 
 
 def _answers(host: str, port: int) -> Callable[[], bool]:
-    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # a comparison, not a bind
-
     def ready() -> bool:
         try:
-            with socket.create_connection((target, port), timeout=1):
+            with socket.create_connection((reachable(host), port), timeout=1):
                 return True
         except OSError:
             return False
