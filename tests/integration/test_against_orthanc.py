@@ -27,7 +27,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "differences-from-orthanc.md"
 QUERIES: tuple[Find | Qido, ...] = (*finds(), *qidos())
 STORE = "C-STORE"
 
-# One study and series under which two patients stand: 1234, and one without an ID.
+# One study and series under which two patients stand, 1234 and one without an ID: to this archive it belongs to the
+# one that came first, and has one time; to Orthanc there are two, each with its own.
 _MIXED = {
     "1.3.12.2.1107.5.2.32.35119.30000010011408520750000000022",
     "1.3.12.2.1107.5.2.32.35119.2010011420292594820699190.0.0.0",
@@ -105,11 +106,9 @@ def found(both: Both) -> dict[str, list[Difference]]:
 
 def _mixed_study(it: Difference) -> bool:
     if it.entity in _MIXED:
-        return it.kind == "twice" or (it.kind.startswith(("Patient", "Number")) or it.kind == "StudyTime")
+        return it.kind in {"twice", "only theirs", "StudyTime"} or it.kind.startswith(("Patient", "Number"))
     if it.query.startswith("patient: "):
-        return (it.kind == "only theirs" and it.entity == "1234") or (
-            it.kind == "NumberOfPatientRelatedInstances" and not it.entity
-        )
+        return it.entity in {"1234", ""} and (it.kind == "only theirs" or it.kind.startswith("NumberOfPatientRelated"))
     return False
 
 

@@ -21,15 +21,19 @@ _NOT_DICOM = {".py", ".pyc", ".json", ".md", ".zip", ".gz", ".gif", ".txt", ".ty
 @cache
 def real_files() -> tuple[Path, ...]:
     """Return every file of the packages that may be DICOM, in a fixed order; some are broken on purpose."""
-    found: set[Path] = set()
+    found: dict[Path, str] = {}
     for package, below in _PLACES.items():
         spec = importlib.util.find_spec(package)
         assert spec is not None, f"package {package} is not installed"
         for place in spec.submodule_search_locations or ():
             folder = Path(place) / below
-            found.update(path for path in folder.rglob("*") if path.is_file() and path.suffix not in _NOT_DICOM)
-            found.update(_unpack(path) for path in folder.rglob("*.dcm.gz"))
-    return tuple(sorted(path for path in found if _may_be_dicom(path)))
+            for path in folder.rglob("*"):
+                if path.is_file() and path.suffix not in _NOT_DICOM:
+                    found[path] = f"{package}/{path.relative_to(place)}"
+                elif path.name.endswith(".dcm.gz"):
+                    found[_unpack(path)] = f"{package}/{path.relative_to(place)}"
+    # By what a file is called in its package, not by where this machine has the package.
+    return tuple(sorted((path for path in found if _may_be_dicom(path)), key=found.__getitem__))
 
 
 def _unpack(path: Path) -> Path:
