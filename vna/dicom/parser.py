@@ -29,6 +29,7 @@ from vna.dicom.element_header import (
 )
 from vna.dicom.encapsulated import MOST_FRAGMENTS, walk_fragments
 from vna.dicom.header import Bulk
+from vna.dicom.shared import LONGEST, seen
 from vna.dicom.source import Source
 from vna.dicom.values import BIG, LITTLE, little_endian
 from vna.dicom.window import Window
@@ -42,6 +43,10 @@ MOST_DEPTH = 64
 MOST_KEPT = 32 << 20
 
 _EXTENDED_OFFSETS = 0x7FE00001
+_CHARSET, _PIXEL_REPRESENTATION, _LUT_DESCRIPTOR = 0x00080005, 0x00280103, 0x00283002
+_TELLING = frozenset((_CHARSET, _PIXEL_REPRESENTATION, _LUT_DESCRIPTOR))
+"""Elements that tell how others are to be read."""
+_FIRST_CREATOR, _LAST_CREATOR = 0x10, 0xFF  # PS3.5 7.8.1
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
 
 
@@ -100,6 +105,8 @@ class Parser:
         convert = LITTLE if little else BIG
         buf, base = window.buf, window.base
         charset = scope.charset
+        shared = seen(charset.terms, little=little)
+        warned = window.warned
         short = SHORT_VRS
         while pos < end:
             at = pos - base
@@ -196,6 +203,10 @@ class Parser:
                     self.window.warn(f"the file ends in the middle of {show_tag(tag)}")
                     return attributes, end
             pos = stop
+            known = shared.get((vr, raw)) if length <= LONGEST else None
+            if known is not None and tag not in _TELLING and not (odd and element <= _LAST_CREATOR):
+                attributes[key] = known
+                continue
             self._kept += length
             if self._kept > MOST_KEPT:
                 raise UnparsableError(f"the values of the data set, bulk left out, are over {MOST_KEPT >> 20} MiB")
@@ -213,15 +224,20 @@ class Parser:
                 self.window.warn(f"{show_tag(tag)}: {length} bytes cannot be values of {vr}")
                 attributes[key] = {"vr": "UN", "InlineBinary": base64.b64encode(raw).decode("ascii")}
                 continue
-            attributes[key] = {"vr": vr, "Value": values} if values else {"vr": vr}
+            if length <= LONGEST and window.warned == warned:
+                attributes[key] = shared.add(vr, raw, values)
+            else:
+                attributes[key] = {"vr": vr, "Value": values} if values else {"vr": vr}
+            warned = window.warned
             if odd:
-                if 0x10 <= element <= 0xFF and values:
+                if _FIRST_CREATOR <= element <= _LAST_CREATOR and values:
                     scope.creators[group << 8 | element] = str(values[0])
-            elif tag == 0x00080005:
+            elif tag == _CHARSET:
                 scope.charset = charset = Charset(tuple(str(term or "") for term in values or ()), self.window.warn)
-            elif tag == 0x00280103 and values:
+                shared = seen(charset.terms, little=little)
+            elif tag == _PIXEL_REPRESENTATION and values:
                 scope.pixel_representation = values[0]
-            elif tag == 0x00283002 and values:
+            elif tag == _LUT_DESCRIPTOR and values:
                 scope.lut_entries = values[0]
         return attributes, pos
 

@@ -21,14 +21,17 @@ class Window:
     buf, base
         The bytes held, and the position of the first of them. Loops that must
         be fast read them here, and anew after each call that may move them.
+    warned
+        How often something was wrong; the same thing counts each time.
     """
 
-    __slots__ = ("_warnings", "base", "buf", "source")
+    __slots__ = ("_warnings", "base", "buf", "source", "warned")
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.buf = b""
         self.base = 0
+        self.warned = 0
         self._warnings: dict[str, None] = {}
 
     @property
@@ -38,6 +41,7 @@ class Window:
 
     def warn(self, text: str) -> None:
         """Note something wrong, once."""
+        self.warned += 1
         if len(self._warnings) < MOST_WARNINGS:
             self._warnings[text] = None
 

@@ -12,6 +12,29 @@ from vna.domain.origin import Origin
 # A data set in the DICOM JSON model (PS3.18 F.2): {"00100010": {"vr": "PN", "Value": [...]}}.
 Attributes = dict[str, Any]
 
+class SharedElement(dict[str, Any]):
+    """An element of the DICOM JSON model that several instances share, since its bytes were the same in each.
+
+    Nine in ten elements of an instance are those of the one before. Nobody may
+    alter one; whoever derives something from it keeps it here for the next instance.
+
+    Attributes
+    ----------
+    view
+        What normalisation makes of it: the element to show (``None`` when not yet
+        known), and what was changed, as value before, value after, and rule.
+    texts
+        Its canonical texts (:mod:`vna.normalise.terms`), ``None`` when not yet known.
+    """
+
+    __slots__ = ("texts", "view")
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self.view: tuple[dict[str, Any], tuple[tuple[Any, Any, str], ...]] | None = None
+        self.texts: tuple[str, ...] | None = None
+
+
 # Canonical texts by path, see vna.normalise.terms: {"00100020": ("12345",)}.
 Terms = Mapping[str, tuple[str, ...]]
 

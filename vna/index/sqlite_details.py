@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -43,8 +44,7 @@ class Base:
     @classmethod
     def load(cls, connection: sqlite3.Connection, series: int) -> Base:
         """Return the base of a series."""
-        terms, attributes, words = connection.execute(_BASE, (series,)).fetchone()
-        return cls({key: tuple(values) for key, values in orjson.loads(terms).items()}, orjson.loads(attributes), words)
+        return _parse(*connection.execute(_BASE, (series,)).fetchone())
 
     def row(self, instance: IndexedInstance) -> tuple[bytes, bytes, str | None]:
         """Return what differs in an instance: an empty list and ``null`` stand for what it lacks."""
@@ -54,9 +54,22 @@ class Base:
         return orjson.dumps(terms), orjson.dumps(attributes), None if words == self.words else words
 
 
+@lru_cache(16)
+def _parse(terms: str, attributes: bytes, words: str) -> Base:
+    """Read a base; the next batch of the series has the same again."""
+    return Base({key: tuple(values) for key, values in orjson.loads(terms).items()}, orjson.loads(attributes), words)
+
+
 def _difference(base: dict[str, Any], other: Any, lacking: object) -> dict[str, Any]:
+    changed = {}
     get = base.get
-    changed = {key: value for key, value in other.items() if get(key) != value}
+    for key, value in other.items():
+        known = get(key)
+        if known is not value:
+            if known == value:
+                base[key] = value  # instances share their parts, so the next one has this very object
+            else:
+                changed[key] = value
     if len(base) + len(changed) != len(other):
         changed.update(dict.fromkeys(base.keys() - other.keys(), lacking))
     return changed

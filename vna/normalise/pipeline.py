@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from vna.domain.records import Attributes
+from vna.domain.records import Attributes, SharedElement
 from vna.normalise.rules.codes import CODES
 from vna.normalise.rules.dates import DATES
 from vna.normalise.rules.datetimes import DATETIMES
@@ -84,6 +84,14 @@ def normalise(attributes: Attributes) -> Normalised:
 def _dataset(attributes: Attributes, path: str, depth: int, changes: list[Change]) -> Attributes:
     view: Attributes = attributes
     for tag, element in attributes.items():
+        if type(element) is SharedElement:
+            shown, changed = element.view or _shared(element)
+            if shown is not element:
+                if view is attributes:
+                    view = dict(attributes)
+                view[tag] = shown
+                changes += (Change(path + tag, *change) for change in changed[: _MOST_CHANGES - len(changes)])
+            continue
         if not isinstance(element, dict):
             continue
         values = element.get("Value")
@@ -102,11 +110,30 @@ def _dataset(attributes: Attributes, path: str, depth: int, changes: list[Change
         if new is not values:
             if view is attributes:
                 view = dict(attributes)
-            changed = {name: part for name, part in element.items() if name != "Value"}
-            if new:
-                changed["Value"] = new
-            view[tag] = changed
+            view[tag] = _with(element, new)
     return view
+
+
+def _shared(element: SharedElement) -> tuple[Attributes, tuple[tuple[Any, Any, str], ...]]:
+    """Normalise an element that instances share, once for all of them."""
+    vr, values = element["vr"], element.get("Value")
+    rules = _BY_VR.get(vr)
+    changes: list[Change] = []
+    shown = element
+    if values and rules:
+        new = _values(values, vr, rules, "", changes)
+        if new is not values:
+            shown = SharedElement(_with(element, new))
+    element.view = shown, tuple((change.before, change.after, change.rule) for change in changes)
+    return element.view
+
+
+def _with(element: Attributes, values: list[Any]) -> Attributes:
+    """Return an element with other values, or with none."""
+    changed = {name: part for name, part in element.items() if name != "Value"}
+    if values:
+        changed["Value"] = values
+    return changed
 
 
 def _items(items: list[Any], path: str, depth: int, changes: list[Change]) -> list[Any]:

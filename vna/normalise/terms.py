@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vna.domain.records import Attributes
+from vna.domain.records import Attributes, SharedElement
 from vna.normalise import canonical
 from vna.normalise.fold import fold, fold_name
 
@@ -51,41 +51,68 @@ def terms(attributes: Attributes) -> dict[str, tuple[str, ...]]:
     LT, ST, UT and UC over 256. Sequences are entered three deep; the terms of
     all items of a sequence come together under a path without item numbers.
     """
-    found: dict[str, dict[str, None]] = {}
-    _dataset(attributes, "", 0, found)
-    return {path: tuple(values) for path, values in found.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    several: dict[str, dict[str, None]] = {}
+    _dataset(attributes, "", 0, found, several)
+    return found | {path: tuple(texts) for path, texts in several.items()}
 
 
-def _dataset(attributes: Attributes, prefix: str, depth: int, found: dict[str, dict[str, None]]) -> None:
+def _dataset(
+    attributes: Attributes, prefix: str, depth: int, found: dict[str, tuple[str, ...]],
+    several: dict[str, dict[str, None]],
+) -> None:  # fmt: skip
+    """Note the terms of a data set; ``several`` has those of paths that come again, in the items of a sequence."""
     creators: dict[str, str] = {}
     for tag, element in attributes.items():
-        if type(element) is not dict:
+        if type(element) is SharedElement:
+            texts = element.texts
+            if texts is None:
+                texts = element.texts = _texts(element.get("vr"), element.get("Value"))
+            if texts:
+                path = prefix + (_path(tag, attributes, creators) if tag[3:4] in _ODD else tag)
+                if path not in found:
+                    found[path] = texts
+                elif found[path] is not texts:
+                    _add(several, path, found[path], texts)
             continue
-        values = element.get("Value")
-        if not values or type(values) is not list:
+        if not isinstance(element, dict):
             continue
-        vr = element.get("vr")
-        if vr == "SQ":
+        vr, values = element.get("vr"), element.get("Value")
+        if vr == "SQ" and type(values) is list:
             if depth < MOST_DEPTH:
                 path = _path(tag, attributes, creators) if tag[3:4] in _ODD else tag
                 for item in values:
                     if type(item) is dict:
-                        _dataset(item, f"{prefix}{path}.", depth + 1, found)
+                        _dataset(item, f"{prefix}{path}.", depth + 1, found, several)
             continue
-        term = _TERM.get(vr) if type(vr) is str else None
-        if term is None and vr != "PN":
-            continue
-        path = prefix + (_path(tag, attributes, creators) if tag[3:4] in _ODD else tag)
-        place = found.get(path)
-        if place is not None and len(place) >= MOST_TERMS:
-            continue
-        texts = _name_terms(values) if term is None else _value_terms(values, term)
-        if not texts:
-            continue
-        if place is None:
-            found[path] = dict.fromkeys(texts[:MOST_TERMS])
-        else:
-            place.update(dict.fromkeys(texts[: MOST_TERMS - len(place)]))
+        texts = _texts(vr, values)
+        if texts:
+            path = prefix + (_path(tag, attributes, creators) if tag[3:4] in _ODD else tag)
+            if path not in found:
+                found[path] = texts
+            else:
+                _add(several, path, found[path], texts)
+
+
+def _texts(vr: Any, values: Any) -> tuple[str, ...]:
+    """Return the different terms of an element, sequences left out."""
+    if not values or type(values) is not list or type(vr) is not str:
+        return ()
+    if vr == "PN":
+        texts = _name_terms(values)
+    elif (term := _TERM.get(vr)) is not None:
+        texts = _value_terms(values, term)
+    else:
+        return ()
+    return tuple(dict.fromkeys(texts[:MOST_TERMS]))
+
+
+def _add(several: dict[str, dict[str, None]], path: str, first: tuple[str, ...], more: tuple[str, ...]) -> None:
+    known = several.get(path)
+    if known is None:
+        known = several[path] = dict.fromkeys(first)
+    if len(known) < MOST_TERMS:
+        known.update(dict.fromkeys(more[: MOST_TERMS - len(known)]))
 
 
 def _value_terms(values: list[Any], term: Term) -> list[str]:
