@@ -59,7 +59,8 @@ class Archive:
         """The spool."""
         from vna.ingest.spool import Spool
 
-        return Spool(self.settings.spool_path, self.settings.spool.min_free_bytes)
+        spool = self.settings.spool
+        return Spool(self.settings.spool_path, spool.min_free_bytes, spool.log_bytes)
 
     @cached_property
     def receiver(self) -> Receiver:

@@ -118,6 +118,7 @@ class SpoolSettings(_Section):
         pattern=r"^[A-Za-z0-9_-]{1,32}$",
         description="name of this spool; gateways and workers that share the folder share the name",
     )
+    log_bytes: int = Field(256 * MIB, ge=0, description="disk for the log of each gateway process; 0: no log")
     min_free_bytes: int = Field(512 * MIB, ge=0, description="free disk below which C-STORE and STOW are refused")
     batch_instances: int = Field(64, ge=1, le=1000, description="instances of one queue message at most")
     batch_seconds: float = Field(0.2, gt=0, description="longest wait for a batch to fill, seconds")

@@ -37,6 +37,7 @@ class RunningArchive:
             "VNA_DIMSE__PORT": str(self.dimse_port),
             "VNA_HTTP__PORT": str(self.http_port),
             "VNA_SPOOL__MIN_FREE_BYTES": "0",
+            "VNA_SPOOL__LOG_BYTES": str(16 << 20),
             "VNA_SPOOL__SWEEP_SECONDS": "2",
             "VNA_SPOOL__SWEEP_AGE_SECONDS": "4",
         } | environment

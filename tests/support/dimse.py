@@ -31,7 +31,7 @@ def make_receiver(folder: Path, min_free_bytes: int = 0) -> Receiver:
     """Return a receiver whose broker is away: hints are dropped, as they may be."""
     queue = MemoryQueue()
     queue.down = True
-    return Receiver(Spool(folder, min_free_bytes), Hints(queue, "test"))
+    return Receiver(Spool(folder, min_free_bytes, log_bytes=16 << 20), Hints(queue, "test"))
 
 
 class RunningGateway:

@@ -12,6 +12,7 @@ from vna.domain.origin import Origin
 # A data set in the DICOM JSON model (PS3.18 F.2): {"00100010": {"vr": "PN", "Value": [...]}}.
 Attributes = dict[str, Any]
 
+
 class SharedElement(dict[str, Any]):
     """An element of the DICOM JSON model that several instances share, since its bytes were the same in each.
 

@@ -169,6 +169,10 @@ class Receiver:
         self.spool = spool
         self._hints = hints
 
+    def prepare(self) -> None:
+        """Make ahead what the first instances need, in the background, once the gateway has started."""
+        self.spool.log.prepare(_IDLE_SECONDS)
+
     def begin(self, origin: Origin) -> Incoming:
         """Start to receive an instance.
 

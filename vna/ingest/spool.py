@@ -33,11 +33,13 @@ import xxhash
 
 from vna.domain.errors import OutOfResourcesError
 from vna.domain.origin import Origin, Protocol, now_us
-from vna.ingest.spool_log import Rounds, SpoolLog, recover
+from vna.ingest.spool_log import SpoolLog, recover
+from vna.ingest.spool_segment import Rounds
 
 _SUFFIX = ".dcm"
 # Up to this size a second copy costs less than a sync of the file.
 _LOG_MOST = 2 << 20
+_SEGMENTS = 4
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 # Names also come from the queue: nothing that is not of this shape ever becomes part of a path.
@@ -197,9 +199,11 @@ class Spool:
         The folder; made if missing.
     min_free_bytes
         Free disk below which :meth:`begin` refuses.
+    log_bytes
+        Disk that the log of this process takes at most.
     """
 
-    def __init__(self, path: Path, min_free_bytes: int = 0) -> None:
+    def __init__(self, path: Path, min_free_bytes: int = 0, log_bytes: int = 256 << 20) -> None:
         self.path = path
         self.partial = path / "partial"
         self.incoming = path / "incoming"
@@ -213,7 +217,7 @@ class Spool:
             # Nobody takes up entries while another restores them.
             fcntl.flock(lock, fcntl.LOCK_EX)
             recover(logs, self._restore, self.sync_all)
-        self.log = SpoolLog(logs, self.sync_all, sync_path)
+        self.log = SpoolLog(logs, self.sync_all, sync_path, segment_bytes=log_bytes // _SEGMENTS, most=_SEGMENTS)
 
     def _restore(self, name: str, fd: int, offset: int, length: int) -> None:
         try:

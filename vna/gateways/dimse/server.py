@@ -98,6 +98,7 @@ class Gateway:
     def start(self, listener: socket.socket) -> None:
         """Accept connections on a listening socket, in a thread."""
         self._listener = listener
+        self._parts.receiver.prepare()
         self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="dimse-accept", daemon=True)
         self._acceptor.start()
 
