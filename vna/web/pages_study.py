@@ -1,0 +1,113 @@
+"""``/ui/patients``, ``/ui/studies/...`` and ``/ui/instances/...``: from a person to a single attribute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vna.bootstrap import Archive
+from vna.domain.errors import NotFoundError
+from vna.domain.query import AnyOf, Hit, Level, Query
+from vna.ingest.document import Metadata
+from vna.ports.index import Index
+from vna.retrieve.metadata import load
+from vna.web import view_text
+from vna.web.pages_http import Site, guarded, page
+from vna.web.view_attributes import table
+from vna.web.view_patient import timeline
+from vna.web.view_study import SERIES_UID, SOP_UID, STUDY_UID, Series, Study
+
+MOST_SERIES = 500
+
+
+@guarded
+async def patient(site: Site, request: Request) -> Response:
+    """Answer ``GET /ui/patients?id=&issuer=``."""
+    asked = request.query_params
+    found = await site.in_thread(timeline, site.archive.index, asked.get("id", ""), asked.get("issuer", ""))
+    return page(request, "patient.html", found=found)
+
+
+@guarded
+async def study(site: Site, request: Request) -> Response:
+    """Answer ``GET /ui/studies/{study}``."""
+    found, series = await site.in_thread(_study, site.archive.index, request.path_params["study"])
+    return page(request, "study.html", study=found, series=series, most=MOST_SERIES)
+
+
+def _study(index: Index, uid: str) -> tuple[Study, list[Series]]:
+    own = (AnyOf(STUDY_UID, (uid,)),)
+    hits = index.query(Query(Level.STUDY, own, 1))
+    if not hits:
+        raise NotFoundError(f"the archive has no study {uid}")
+    found = Study.of(hits[0])
+    return found, [Series.of(hit, found) for hit in index.query(Query(Level.SERIES, own, MOST_SERIES))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Instance:
+    study: Study
+    series: Series
+    uid: str
+    place: int | None
+    hit: Hit
+    metadata: Metadata
+
+
+@guarded
+async def instance(site: Site, request: Request) -> Response:
+    """Answer ``GET /ui/instances/{study}/{series}?n=`` and ``GET /ui/instances/{study}/{series}/{instance}``."""
+    asked = request.query_params.get("n", "1")
+    place = max(1, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1
+    path = request.path_params
+    found = await site.in_thread(_instance, site.archive, path["study"], path["series"], path.get("instance"), place)
+    location = found.hit.location
+    assert location is not None
+    facts = {
+        "SOP Instance UID": found.uid,
+        "SOP Class": view_text.uid_name(location.sop_class),
+        "Transfer syntax": view_text.uid_name(location.transfer_syntax),
+        "Received": view_text.moment(found.metadata.received_us),
+        "From": view_text.sender(found.metadata.origin),
+        "Size": view_text.size(location.size),
+        "Digest": location.digest,
+    }
+    own = f"{found.study.dicomweb}/series/{view_text.segment(path['series'])}/instances/{view_text.segment(found.uid)}"
+    return page(
+        request,
+        "instance.html",
+        study=found.study,
+        series=found.series,
+        place=found.place,
+        facts=facts,
+        table=table(found.metadata),
+        warnings=found.metadata.header.warnings,
+        dicomweb=own,
+    )
+
+
+def _instance(archive: Archive, study_uid: str, series_uid: str, sop: str | None, place: int) -> _Instance:
+    index = archive.index
+    own = (AnyOf(STUDY_UID, (study_uid,)), AnyOf(SERIES_UID, (series_uid,)))
+    studies = index.query(Query(Level.STUDY, own[:1], 1))
+    series = index.query(Query(Level.SERIES, own, 1))
+    if sop is None:
+        hits = index.query(Query(Level.INSTANCE, own, 1, place - 1))
+    else:
+        hits = index.query(Query(Level.INSTANCE, (*own, AnyOf(SOP_UID, (sop,))), 1))
+    if not (studies and series and hits):
+        what = f"instance {sop} in" if sop is not None else f"instance number {place} in"
+        raise NotFoundError(f"the archive has no {what} series {series_uid} of study {study_uid}")
+    location = hits[0].location
+    assert location is not None
+    found = Study.of(studies[0])
+    return _Instance(
+        found,
+        Series.of(series[0], found),
+        location.uids.sop,
+        place if sop is None else None,
+        hits[0],
+        load(archive.objects, location),
+    )

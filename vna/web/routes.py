@@ -1,0 +1,52 @@
+"""The pages' URLs. The built-in viewer and OHIF have a list of their own."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from vna.bootstrap import Archive
+from vna.web import pages_operations, pages_search, pages_study
+from vna.web.pages_http import Handler, InThread, Site, static
+
+_INSTANCES = "/ui/instances/{study}/{series}"
+_ENTRY = "/ui/operations/quarantine/{entry}"
+
+PAGES: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/ui", "page-home", pages_search.home),
+    ("GET", "/ui/", "page-search", pages_search.search),
+    ("GET", "/ui/facets", "page-facets", pages_search.search_facets),
+    ("GET", "/ui/patients", "page-patient", pages_study.patient),
+    ("GET", "/ui/studies/{study}", "page-study", pages_study.study),
+    ("GET", _INSTANCES, "page-instance", pages_study.instance),
+    ("GET", _INSTANCES + "/{instance}", "page-instance", pages_study.instance),
+    ("GET", "/ui/operations", "page-operations", pages_operations.operations),
+    ("GET", "/ui/operations/state", "page-operations-state", pages_operations.operations_state),
+    ("GET", "/ui/operations/quarantine", "page-quarantine", pages_operations.operations_quarantine),
+    ("POST", _ENTRY + "/retry", "page-quarantine-retry", pages_operations.retry),
+    ("POST", _ENTRY + "/drop", "page-quarantine-drop", pages_operations.drop),
+)
+"""Method, path, name (in the metrics) and handler of every page."""
+
+
+def routes(archive: Archive, in_thread: InThread) -> list[Route]:
+    """Return the routes of the pages.
+
+    Parameters
+    ----------
+    archive
+        What they show.
+    in_thread
+        Runs a blocking call in a thread of the gateway.
+    """
+    site = Site(archive, in_thread)
+    made = [_route(site, *each) for each in PAGES]
+    return [*made, Route("/ui/static/{name}", static, methods=["GET"], name="page-static")]
+
+
+def _route(site: Site, method: str, path: str, name: str, handler: Handler) -> Route:
+    async def endpoint(request: Request) -> Response:
+        return await handler(site, request)
+
+    return Route(path, endpoint, methods=[method], name=name)

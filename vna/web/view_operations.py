@@ -1,0 +1,162 @@
+"""What runs, what waits, what is stored, and how fast it comes in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from vna.bootstrap import Archive
+from vna.domain.errors import ArchiveError
+from vna.domain.query import Facet, Level, Query
+from vna.ingest import backlog
+from vna.ingest.quarantine import Quarantined
+from vna.ports.index import IndexCounts
+from vna.web import view_text
+
+MOST_QUARANTINED = 200
+_WINDOW_SECONDS = 300.0
+_SHORTEST = 1.0
+_STORAGE = (("Modality", "00080060"), ("Manufacturer", "00080070"), ("Institution", "00080080"))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the archive: whether it works, its number, and a sentence on it."""
+
+    label: str
+    ok: bool
+    value: str
+    text: str
+
+
+class Rate:
+    """How fast instances become findable, from the counts of the last minutes that this process saw."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[float, int, int]] = deque()
+        self._lock = threading.Lock()
+
+    def note(self, counts: IndexCounts) -> tuple[float, float, float] | None:
+        """Note the counts; return instances and bytes a second, and over how many seconds; ``None`` at first."""
+        now = self._clock()
+        with self._lock:
+            while self._seen and now - self._seen[0][0] > _WINDOW_SECONDS:
+                self._seen.popleft()
+            since = self._seen[0] if self._seen else None
+            if not self._seen or now - self._seen[-1][0] >= _SHORTEST:
+                self._seen.append((now, counts.instances, counts.bytes))
+        if since is None or now - since[0] < _SHORTEST:
+            return None
+        span = now - since[0]
+        return max(0, counts.instances - since[1]) / span, max(0, counts.bytes - since[2]) / span, span
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that the page shows but the quarantine."""
+
+    parts: tuple[Part, ...]
+    storage: tuple[tuple[str, tuple[Facet, ...]], ...]
+    most: int
+
+
+def state(archive: Archive, rate: Rate) -> State:
+    """Return the state of every part; one that fails says so and hides no other."""
+    asks: list[tuple[str, Callable[[], list[Part]]]] = [
+        ("Stored", lambda: _stored(archive, rate)),
+        ("Spool", lambda: [_spool(archive)]),
+        ("Queue", lambda: [_queue(archive)]),
+        ("Workers", lambda: [_workers(archive)]),
+        ("Objects", lambda: [_objects(archive)]),
+        ("Quarantine", lambda: [_quarantine(archive)]),
+    ]
+    with ThreadPoolExecutor(len(asks) + 1) as threads:
+        storage = threads.submit(_storage, archive)
+        answers = list(threads.map(lambda ask: _safe(*ask), asks))
+    groups = storage.result()
+    most = max((facet.count for _, values in groups for facet in values), default=1)
+    return State(tuple(part for parts in answers for part in parts), groups, most)
+
+
+def quarantined(archive: Archive) -> tuple[list[Quarantined], int]:
+    """Return the first entries in quarantine, and how many there are."""
+    found = []
+    for item in archive.quarantine.list():
+        found.append(item)
+        if len(found) == MOST_QUARANTINED:
+            break
+    return found, max(len(found), archive.quarantine.count())
+
+
+def _safe(label: str, ask: Callable[[], list[Part]]) -> list[Part]:
+    try:
+        return ask()
+    except (ArchiveError, OSError, ValueError, KeyError) as error:
+        return [Part(label, False, "away", str(error) or type(error).__name__)]
+
+
+def _stored(archive: Archive, rate: Rate) -> list[Part]:
+    counts = archive.index.counts()
+    found = rate.note(counts)
+    if found is None:
+        speed = Part("Ingest rate", True, "…", "measured between two looks at this page")
+    else:
+        instances, size, span = found
+        text = f"instances a second, {view_text.size(int(size))}/s over the last {view_text.age(span)}"
+        speed = Part("Ingest rate", True, f"{instances:.1f}" if instances < 100 else f"{instances:.0f}", text)
+    stored = (
+        f"{view_text.grouped(counts.instances)} instances of {view_text.grouped(counts.series)} series,"
+        f" {view_text.grouped(counts.studies)} studies, {view_text.grouped(counts.patients)} patients"
+    )
+    return [speed, Part("Stored", True, view_text.size(counts.bytes), stored)]
+
+
+def _spool(archive: Archive) -> Part:
+    found = backlog.spooled(archive.spool)
+    if not found.entries:
+        return Part("Spool", True, "0", "all that was received is stored")
+    old = found.oldest_seconds
+    text = f"entries wait, {view_text.size(found.bytes)}; the oldest for {view_text.age(old)}"
+    return Part("Spool", old < 10 * archive.settings.spool.sweep_age_seconds, view_text.grouped(found.entries), text)
+
+
+def _queue(archive: Archive) -> Part:
+    waiting = backlog.queued(archive.queue, archive.settings.spool.id)
+    text = ", ".join(f"{name} {number}" for name, number in waiting.items())
+    return Part("Queue", True, view_text.grouped(sum(waiting.values())), f"messages wait: {text}")
+
+
+def _workers(archive: Archive) -> Part:
+    beat = backlog.heartbeat(archive.settings.run_path)
+    if beat is None:
+        return Part("Workers", False, "none", "no worker and beat have run on this data folder yet")
+    text = f"last sign of life {view_text.age(beat.seconds)} ago, on {beat.host}"
+    return Part("Workers", beat.alive, "alive" if beat.alive else "silent", text)
+
+
+def _objects(archive: Archive) -> Part:
+    archive.objects.check()
+    store = archive.settings.store
+    where = f"bucket {store.bucket}" if store.kind == "s3" else "local folder"
+    return Part(
+        "Objects", True, "writable", f"{where}, storage class {store.storage_class if store.kind == 's3' else 'disk'}"
+    )
+
+
+def _quarantine(archive: Archive) -> Part:
+    count = archive.quarantine.count()
+    text = "could not be stored; see below" if count else "nothing failed for good"
+    return Part("Quarantine", not count, view_text.grouped(count), text)
+
+
+def _storage(archive: Archive) -> tuple[tuple[str, tuple[Facet, ...]], ...]:
+    try:
+        found = archive.index.facets(Query(Level.SERIES), [path for _, path in _STORAGE], 8)
+    except ArchiveError:  # said by the part of the index
+        return ()
+    return tuple((label, tuple(found[path])) for label, path in _STORAGE)
