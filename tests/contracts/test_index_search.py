@@ -7,7 +7,20 @@ import pytest
 from tests.contracts import index_data as d
 from vna.domain.errors import InvalidQueryError
 from vna.domain.identity import identity, patient_identity
-from vna.domain.query import AnyOf, Criterion, DateTimeRange, Facet, Hit, Level, Query, Range, Selector, Wildcard, Words
+from vna.domain.query import (
+    AnyOf,
+    Criterion,
+    DateTimeRange,
+    Facet,
+    Hit,
+    Level,
+    Query,
+    Range,
+    Resembles,
+    Selector,
+    Wildcard,
+    Words,
+)
 from vna.ports.index import Index
 
 ALL_STUDIES = ["1.3", "1.2", "1.6", "1.1", "1.4", "1.5"]
@@ -335,6 +348,48 @@ def test_combined_date_and_time(loaded: Index, low: str | None, high: str | None
 def test_combined_date_and_time_at_instance_level(loaded: Index) -> None:
     criterion = DateTimeRange(d.STUDY_DATE, d.STUDY_TIME, "20240301000000.000000", "20240301080000.000000")
     assert set(find(loaded, criterion, level=Level.INSTANCE)) == {"1.2.1.1", "1.2.1.2", "1.2.1.3", "1.6.1.1"}
+
+
+# ---- fuzzy names
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("jane",), ["1.2", "1.1"]),
+        (("jan", "doe"), ["1.2", "1.1"]),
+        (("jnae",), ["1.2", "1.1"]),
+        (("jaane",), ["1.2", "1.1"]),
+        (("do",), ["1.2", "1.1", "1.5"]),
+        (("jane", "花子"), ["1.1"]),
+        (("richart", "roe"), ["1.3"]),
+        (("rikhard",), ["1.3"]),
+        (("ritschard",), []),
+        (("ane",), []),
+        (("rane",), []),
+        (("ohara",), ["1.4"]),
+        (("o'hara",), ["1.4"]),
+        (("scar*lett",), ["1.4"]),
+        (("doe[x]",), ["1.5"]),
+        ((".ane",), []),
+        (('"#@&<~|(){}\\',), []),
+        (("a" * 500,), []),
+        (("abcdefghijklmnopqrstuvwxyzabcdef",), []),
+        (("maimaimaimaimaimaimaimaimaimaima",), []),
+    ],
+)
+@pytest.mark.parametrize("level", [Level.STUDY, Level.INSTANCE])
+def test_names_that_are_alike(loaded: Index, words: tuple[str, ...], found: list[str], level: Level) -> None:
+    criteria = tuple(Resembles(d.PATIENT_NAME, word) for word in words)
+    hits = loaded.query(Query(level, criteria))
+    assert list(dict.fromkeys(value(hit, d.STUDY_UID) for hit in hits)) == (
+        found if level is Level.STUDY else [uid for uid in dict.fromkeys(_by_instance(loaded)) if uid in found]
+    )
+    assert loaded.count(Query(level, criteria)) == len(hits)
+
+
+def _by_instance(index: Index) -> list[object]:
+    return [value(hit, d.STUDY_UID) for hit in index.query(Query(Level.INSTANCE))]
 
 
 # ---- free text

@@ -228,9 +228,11 @@ def test_what_cannot_be_searched_for_is_named(gateway: HttpGateway, query: str) 
 
 
 def test_fuzzy_matching_is_not_ignored_in_silence(gateway: HttpGateway) -> None:
-    answer = gateway.client.get("/studies?fuzzymatching=true")
-    assert answer.status_code == 200
-    assert "fuzzymatching" in answer.headers["warning"]
+    fuzzy = gateway.client.get("/studies?fuzzymatching=true&PatientName=Compresed")
+    assert fuzzy.status_code == 200
+    assert "warning" not in fuzzy.headers
+    literal = gateway.client.get("/studies?fuzzymatching=true&PatientName=Compre*d*")
+    assert "PatientName" in literal.headers["warning"]
 
 
 # --- retrieve --------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vna.domain.errors import InvalidQueryError
-from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Range, Wildcard
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Range, Resembles, Wildcard
 from vna.gateways.dicomweb.search_request import SearchRequest, parse_search
 
 
@@ -32,6 +32,19 @@ def test_a_path_through_a_sequence(name: str) -> None:
 @pytest.mark.parametrize("name", ["0009xx02@ACME 1.1", "0009XX02@ACME 1.1", "00091002@ACME 1.1"])
 def test_a_private_attribute_by_its_creator(name: str) -> None:
     assert parse(Level.INSTANCE, (name, "v")).criteria == (AnyOf("0009xx02@ACME 1.1", ("v",)),)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("0029xx10@ACME 1.1.PatientID", "0029xx10@ACME 1.1.00100020"),
+        ("0029xx10@ACME.00080100", "0029xx10@ACME.00080100"),
+        ("0029xx10@ACME.0029xx20@ACME", "0029xx10@ACME.0029xx20@ACME"),
+        ("00400275.0029xx10@A.B.0029xx20@C.D", "00400275.0029xx10@A.B.0029xx20@C.D"),
+    ],
+)
+def test_a_path_through_a_private_sequence(name: str, path: str) -> None:
+    assert parse(Level.INSTANCE, (name, "v")).criteria == (AnyOf(path, ("v",)),)
 
 
 def test_a_private_attribute_within_a_sequence() -> None:
@@ -95,10 +108,32 @@ def test_paging() -> None:
     assert (parse(Level.STUDY).limit, parse(Level.STUDY).offset) == (5000, 0)
 
 
-def test_what_is_not_supported_is_said() -> None:
-    (warning,) = parse(Level.STUDY, ("fuzzymatching", "true")).warnings
-    assert "fuzzymatching" in warning
-    assert not parse(Level.STUDY, ("fuzzymatching", "false")).warnings
+@pytest.mark.parametrize("name", ["fuzzymatching", "emptyvaluematching", "multiplevaluematching"])
+def test_other_kinds_of_matching_are_done_without_a_warning(name: str) -> None:
+    assert not parse(Level.STUDY, (name, "true"), ("PatientName", "doe")).warnings
+
+
+def test_a_name_is_matched_fuzzily_word_by_word() -> None:
+    request = parse(Level.STUDY, ("fuzzymatching", "true"), ("PatientName", "Jane  MÜLLER*"), ("PatientID", "Jane"))
+    assert request.criteria == (
+        Resembles("00100010", "jane"),
+        Resembles("00100010", "muller"),
+        AnyOf("00100020", ("Jane",)),
+    )
+
+
+@pytest.mark.parametrize("value", ["do?", "d*e", '""', "Doe\\Roe"])
+def test_a_name_that_asks_for_literal_matching_gets_it_and_is_told(value: str) -> None:
+    literal = parse(Level.STUDY, ("PatientName", value))
+    request = parse(Level.STUDY, ("fuzzymatching", "true"), ("PatientName", value))
+    assert request.criteria == literal.criteria
+    assert "PatientName" in "".join(request.warnings)
+    assert not literal.warnings
+
+
+def test_a_name_of_too_many_words_is_refused() -> None:
+    with pytest.raises(InvalidQueryError, match="PatientName"):
+        parse(Level.STUDY, ("fuzzymatching", "true"), ("PatientName", " ".join(map(chr, range(97, 110)))))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,18 @@ class Words:
     words: tuple[str, ...]
 
 
-Criterion = AnyOf | Wildcard | Range | DateTimeRange | Words
+@dataclass(frozen=True, slots=True)
+class Resembles:
+    """Fuzzy matching of person names (PS3.4 C.2.2.2.1.1): a value has a word like the given folded one.
+
+    What is alike says :func:`vna.index.resemble.expressions`.
+    """
+
+    path: str
+    word: str
+
+
+Criterion = AnyOf | Wildcard | Range | DateTimeRange | Words | Resembles
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vna.domain.errors import InvalidQueryError
 from vna.domain.levels import visible_at
-from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Selector, Wildcard, Words
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Resembles, Selector, Wildcard, Words
 from vna.index.elastic_documents import (
     MODALITIES_IN_STUDY,
     SEPARATOR,
@@ -17,6 +17,7 @@ from vna.index.elastic_documents import (
     term,
     term_prefix,
 )
+from vna.index.resemble import expressions
 
 Clause = dict[str, Any]
 
@@ -26,6 +27,8 @@ KIND_OF = {Level.PATIENT: "studies", Level.STUDY: "studies", Level.SERIES: "seri
 
 # What the service takes in one terms query (index.max_terms_count).
 _MOST_TERMS = 65_536
+# With it a regular expression stays below what the service takes (index.max_regex_length).
+_LONGEST_PREFIX = 300
 _MIDNIGHT = "000000.000000"
 _AFTER_SEPARATOR = chr(ord(SEPARATOR) + 1)
 _DERIVED = {MODALITIES_IN_STUDY: "modalities", SOP_CLASSES_IN_STUDY: "sop_classes"}
@@ -155,6 +158,8 @@ def _criterion(criterion: Criterion, level: Level) -> Clause:
         return NOTHING
     if isinstance(criterion, Wildcard):
         return _wildcard(criterion, place)
+    if isinstance(criterion, Resembles):
+        return _resembles(criterion, place)
     return _range(place, criterion.low, criterion.high)
 
 
@@ -181,6 +186,14 @@ def _wildcard(criterion: Wildcard, place: Place) -> Clause:
     if len(text) > 1000:  # an automaton of that size is refused by the service, in worse words
         raise InvalidQueryError(f"the wild card pattern for {criterion.path} is too long", attribute=criterion.path)
     return {"wildcard": {place.field: {"value": text}}}
+
+
+def _resembles(criterion: Resembles, place: Place) -> Clause:
+    prefix = _SPECIAL_IN_REGEX.sub(r"\\\1", place.prefix)
+    if len(prefix) > _LONGEST_PREFIX:
+        raise InvalidQueryError(f"{criterion.path} is too long for fuzzy matching", attribute=criterion.path)
+    texts = [prefix + text for text in expressions(clean(criterion.word))]
+    return _any([{"regexp": {place.field: {"value": text, "flags": "NONE"}}} for text in texts])
 
 
 def _range(place: Place, low: str | None, high: str | None) -> Clause:

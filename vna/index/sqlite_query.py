@@ -16,9 +16,10 @@ import orjson
 from vna.domain.errors import InvalidQueryError
 from vna.domain.identity import identity
 from vna.domain.levels import visible_at
-from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Range, Wildcard, Words
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Range, Resembles, Wildcard, Words
 from vna.index import match
 from vna.index import sqlite_rows as rows
+from vna.index.resemble import expressions
 
 _FALSE = "0"
 _TRUE = "1"
@@ -151,11 +152,13 @@ def _between(column: str, low: str | None, high: str | None) -> Sql:
     return Sql(" AND ".join(parts) or _TRUE, tuple(parameters))
 
 
-def _term(column: str, criterion: AnyOf | Wildcard | Range) -> Sql:
+def _term(column: str, criterion: AnyOf | Wildcard | Range | Resembles) -> Sql:
     if isinstance(criterion, AnyOf):
         return _values(column, criterion.values)
     if isinstance(criterion, Wildcard):
         return _pattern(column, criterion)
+    if isinstance(criterion, Resembles):
+        return Sql(f"{column} REGEXP ?", ("|".join(expressions(criterion.word)),))
     return _between(column, criterion.low, criterion.high)
 
 
@@ -249,12 +252,12 @@ def _instance(criterion: Criterion) -> Sql:
     return _or_missing(criterion, present, Sql(f"NOT {lacking.text}", lacking.parameters))
 
 
-def _never_missing(column: str, criterion: AnyOf | Wildcard | Range) -> Sql:
+def _never_missing(column: str, criterion: AnyOf | Wildcard | Range | Resembles) -> Sql:
     test = _term(column, criterion)
     return test if not isinstance(criterion, AnyOf) or criterion.values else Sql(_FALSE)
 
 
-def _study_uid(criterion: AnyOf | Wildcard | Range) -> Sql:
+def _study_uid(criterion: AnyOf | Wildcard | Range | Resembles) -> Sql:
     if isinstance(criterion, AnyOf):
         ids = [identity("study", uid) for uid in criterion.values]
         if len(ids) == 1:

@@ -11,7 +11,9 @@ hundred rows an instance would cost more than all the rest.
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from functools import lru_cache
 from pathlib import Path
 
 BUSY_SECONDS = 20.0
@@ -129,6 +131,7 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
+    connection.create_function("regexp", 2, _regexp, deterministic=True)
     try:
         for pragma in _PRAGMAS.strip().splitlines():
             connection.execute(pragma)
@@ -136,6 +139,16 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+@lru_cache(maxsize=256)
+def _compiled(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.DOTALL)
+
+
+def _regexp(expression: str, text: str | None) -> bool:
+    """Answer ``text REGEXP expression``, which SQLite leaves to the application."""
+    return text is not None and _compiled(expression).fullmatch(text) is not None
 
 
 def create_content(file: Path) -> None:

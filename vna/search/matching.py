@@ -83,7 +83,7 @@ def criteria_for(path: str, vr: str, value: str) -> tuple[Criterion, ...]:
             return (_moments(path, vr, values),)
         return (_texts(path, vr, values),)
     except ValueError as error:
-        raise _refuse(path, value, str(error)) from error
+        raise refuse(path, value, str(error)) from error
 
 
 def combine_datetime(
@@ -117,7 +117,8 @@ def _trim(text: str) -> str:
     return text.strip().strip("\0").strip()
 
 
-def _refuse(path: str, value: str, why: str) -> InvalidQueryError:
+def refuse(path: str, value: str, why: str) -> InvalidQueryError:
+    """Return the error for a value that cannot be matched."""
     return InvalidQueryError(f"{describe(path)}: {value[:64]!r} cannot be matched: {why}", attribute=path)
 
 

@@ -11,25 +11,60 @@ from vna.domain.levels import VR_OF
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _PRIVATE = re.compile(r"([0-9A-Fa-f]{3}[13579BDFbdf])(?:xx|XX|[0-9A-Fa-f]{2})([0-9A-Fa-f]{2})@(.{1,64})", re.DOTALL)
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_MOST_PARTS = 16
 
 
 def path_of(name: str) -> str:
     """Return the path (see :mod:`vna.domain.query`) that an identifier names.
 
     A private attribute is named with its creator, as ``0009xx02@CREATOR``: the
-    block is of the one object alone (PS3.5 7.8.1).
+    block is of the one object alone (PS3.5 7.8.1). A private sequence is followed
+    by what is in it, as ``0029xx10@CREATOR.00080100``.
 
     Raises
     ------
     InvalidQueryError
         Nothing has that name; it says which.
     """
-    # The name of a creator may have dots, but comes last.
-    plain, at, creator = name.partition("@")
+    return ".".join(_part(part, name) for part in parts_of(name))
+
+
+def parts_of(name: str) -> list[str]:
+    """Split an identifier or a path at its dots, but for those within the name of a private creator."""
+    parts: list[str] = []
+    rest = name
+    while len(parts) < _MOST_PARTS:
+        plain, at, behind = rest.partition("@")
+        before = plain.split(".")
+        if not at:
+            return [*parts, *before]
+        creator, rest = _creator(behind)
+        parts += [*before[:-1], f"{before[-1]}@{creator}"]
+        if not rest:
+            return parts
+    raise _unknown(name, f"a path has at most {_MOST_PARTS} parts")
+
+
+def _creator(text: str) -> tuple[str, str]:
+    """Split what stands behind an ``@``: a creator may have dots, too, so it ends where attributes follow."""
+    place = text.find(".")
+    while place >= 0:
+        if _names_attributes(text[place + 1 :]):
+            return text[:place], text[place + 1 :]
+        place = text.find(".", place + 1)
+    return text, ""
+
+
+def _names_attributes(text: str) -> bool:
+    plain, at, _ = text.partition("@")
     parts = plain.split(".")
-    if at:
-        parts[-1] += at + creator
-    return ".".join(_part(part, name) for part in parts)
+    if at and not _PRIVATE.fullmatch(f"{parts.pop()}@-"):
+        return False
+    return all(tag_of(part) is not None or _is_public(part) for part in parts)
+
+
+def _is_public(part: str) -> bool:
+    return bool(_TAG.fullmatch(part)) and public_vr(int(part, 16)) != "UN"
 
 
 def _part(part: str, name: str) -> str:
@@ -51,7 +86,7 @@ def _unknown(name: str, why: str) -> InvalidQueryError:
 
 def vr_of(path: str) -> str:
     """Return the VR of a path's last attribute; text for what no dictionary knows."""
-    last = path.rpartition(".")[2] if "@" not in path else path[path.rfind(".", 0, path.index("@")) + 1 :]
+    last = parts_of(path)[-1]
     if "@" in last:
         tag, _, creator = last.partition("@")
         return _one(private_vr(int(f"{tag[:4]}00{tag[6:]}", 16), creator))

@@ -17,7 +17,7 @@ from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.levels import VR_OF, visible_at
 from vna.domain.query import Hit, Level
 from vna.domain.records import Attributes
-from vna.gateways.dicomweb.attributes import vr_of
+from vna.gateways.dicomweb.attributes import parts_of, vr_of
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.native_xml import to_native_xml
@@ -118,8 +118,10 @@ class Shape:
         if level is Level.INSTANCE:
             wanted |= {_SERIES_UID} if _SERIES_UID in asked.fixed else {*_SERIES}
         self._wanted = sorted(wanted)
-        self._extra = sorted({path[:8] for path in asked.include if "@" not in path and path[:8] not in wanted})
-        self._private = sorted({path.split(".")[0] for path in asked.include if "@" in path})
+        # What is asked for within a sequence comes with the whole sequence.
+        tops = {parts_of(path)[0] for path in asked.include}
+        self._extra = sorted(top for top in tops if "@" not in top and top not in wanted)
+        self._private = sorted(top for top in tops if "@" in top)
 
     def result(self, hit: Hit) -> Attributes:
         """Return one result in the DICOM JSON model, tags in order."""

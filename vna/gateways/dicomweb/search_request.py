@@ -9,14 +9,13 @@ from vna.domain.errors import InvalidQueryError
 from vna.domain.levels import visible_at
 from vna.domain.query import AnyOf, Criterion, Level, Query
 from vna.gateways.dicomweb.attributes import path_of, vr_of
+from vna.search.fuzzy import criteria_for_name
 from vna.search.matching import combine_datetime, criteria_for, describe
 
 ALL = "all"
-_NOT_MATCHED = {
-    "fuzzymatching": "The fuzzymatching parameter is not supported. Only literal matching has been performed.",
-    "emptyvaluematching": "The emptyvaluematching parameter is not supported.",
-    "multiplevaluematching": "The multiplevaluematching parameter is not supported.",
-}
+_FUZZY = "fuzzymatching"
+# The latter two (PS3.4 C.2.2.2.7, C.2.2.2.8) are told by the value itself, with them and without.
+_FLAGS = (_FUZZY, "emptyvaluematching", "multiplevaluematching")
 _ELSEWHERE = frozenset({"accept"})
 _NAMES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
 
@@ -87,16 +86,21 @@ def parse_search(
             names = [part.strip() for part in value.split(",") if part.strip()]
             include_all |= ALL in names
             include |= {path_of(part) for part in names if part != ALL}
-        elif name in {"limit", "offset"} or name in _NOT_MATCHED or name in _ELSEWHERE:
+        elif name in {"limit", "offset"} or name in _FLAGS or name in _ELSEWHERE:
             if name in single:
                 raise InvalidQueryError(f"{name}: stands twice", attribute=name)
             single[name] = value
         else:
             _add_key(keys, name, value, level)
-    warnings = [text for name, text in _NOT_MATCHED.items() if _flag(name, single.get(name, "false"))]
+    flags = {name: _flag(name, single.get(name, "false")) for name in _FLAGS}
+    warnings: list[str] = []
     criteria: list[Criterion] = [AnyOf(tag, (uid,)) for tag, uid in fixed.items()]
     for path, value in keys.items():
-        criteria.extend(criteria_for(path, vr_of(path), value))
+        vr = vr_of(path)
+        alike = criteria_for_name(path, value) if flags[_FUZZY] and vr == "PN" else None
+        criteria.extend(criteria_for(path, vr, value) if alike is None else alike)
+        if flags[_FUZZY] and vr == "PN" and alike is None:
+            warnings.append(f"Only literal matching has been performed for {describe(path)}, by the value given.")
     return SearchRequest(
         level=level,
         criteria=combine_datetime(criteria),
