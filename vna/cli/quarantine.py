@@ -9,8 +9,7 @@ from dataclasses import asdict
 import click
 
 from vna.cli.open_archive import open_archive, size
-from vna.domain.errors import ArchiveError
-from vna.ingest.receive import INGEST_TASK, ingest_queue
+from vna.ingest.backlog import hint
 
 
 @click.group("quarantine", short_help="List, show, retry or drop what could not be stored.")
@@ -60,11 +59,7 @@ def retry(entries: tuple[str, ...], everything: bool) -> None:
         for prefix in [item.id for item in archive.quarantine.list()] if everything else entries:
             names.append(archive.quarantine.retry(prefix).name)
             click.echo(f"{prefix} is in the spool again")
-        try:
-            # One message each: an entry that failed before is taken alone.
-            for name in names:
-                archive.queue.enqueue(INGEST_TASK, [[name]], ingest_queue(archive.settings.spool.id))
-        except ArchiveError:
+        if not hint(archive.queue, archive.settings.spool.id, names):
             click.echo("the broker does not answer; the sweeper will find them")
 
 

@@ -6,7 +6,6 @@ import json
 import socket
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -17,11 +16,7 @@ from vna.bootstrap import Archive
 from vna.cli.network import reachable
 from vna.cli.open_archive import age, open_archive, size
 from vna.domain.errors import ArchiveError
-from vna.domain.origin import now_us
-from vna.ingest.receive import ingest_queue
-
-# Beat sends one every 15 seconds; two may be late.
-_HEARTBEAT_OLD = 45
+from vna.ingest import backlog
 
 
 def _listening(host: str, port: int) -> dict[str, Any]:
@@ -33,11 +28,7 @@ def _listening(host: str, port: int) -> dict[str, Any]:
 
 
 def _broker(archive: Archive) -> dict[str, Any]:
-    archive.queue.check()
-    spool = archive.settings.spool.id
-    waiting = {
-        name: archive.queue.depth(name) for name in (ingest_queue(spool), ingest_queue(spool, large=True), "lifecycle")
-    }
+    waiting = backlog.queued(archive.queue, archive.settings.spool.id)
     return {
         "ok": True,
         "text": "messages waiting: " + ", ".join(f"{name} {n}" for name, n in waiting.items()),
@@ -46,25 +37,19 @@ def _broker(archive: Archive) -> dict[str, Any]:
 
 
 def _workers(archive: Archive) -> dict[str, Any]:
-    path = archive.settings.run_path / "heartbeat.json"
-    if not path.exists():
+    beat = backlog.heartbeat(archive.settings.run_path)
+    if beat is None:
         return {"ok": False, "text": "no heartbeat yet: no worker and beat have run on this data folder"}
-    beat = json.loads(path.read_text())
-    old = (datetime.now(UTC) - datetime.fromisoformat(beat["when"])).total_seconds()
-    text = f"last heartbeat through beat, broker and worker {age(old)} ago, on {beat['host']}"
-    return {"ok": old < _HEARTBEAT_OLD, "text": text, "heartbeat_seconds": old}
+    text = f"last heartbeat through beat, broker and worker {age(beat.seconds)} ago, on {beat.host}"
+    return {"ok": beat.alive, "text": text, "heartbeat_seconds": beat.seconds}
 
 
 def _spool(archive: Archive) -> dict[str, Any]:
-    count = waiting = 0
-    oldest = now = now_us()
-    for entry in archive.spool.entries():
-        count += 1
-        waiting += entry.length
-        oldest = min(oldest, entry.received_us)
-    old = (now - oldest) / 1e6
-    text = f"{count} entries, {size(waiting)}" + (f", oldest {age(old)}" if count else "")
-    return {"ok": True, "text": text, "entries": count, "bytes": waiting, "oldest_seconds": old}
+    found = backlog.spooled(archive.spool)
+    text = f"{found.entries} entries, {size(found.bytes)}"
+    text += f", oldest {age(found.oldest_seconds)}" if found.entries else ""
+    numbers = {"entries": found.entries, "bytes": found.bytes, "oldest_seconds": found.oldest_seconds}
+    return {"ok": True, "text": text} | numbers
 
 
 def _quarantine(archive: Archive) -> dict[str, Any]:

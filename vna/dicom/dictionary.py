@@ -33,6 +33,8 @@ def _table(name: str) -> ModuleType:
 _standard = _table("_dicom_dict")
 # Tag: VR, VM, name, "Retired" or nothing, keyword.
 _TAGS: dict[int, tuple[str, str, str, str, str]] = _standard.DicomDictionary
+# UID: name, kind, and more.
+_UIDS: dict[str, tuple[str, str, str, str, str]] = _table("_uid_dict").UID_dictionary
 _PRIVATE: dict[str, dict[str, tuple[str, str, str, str]]] = _table("_private_dict").private_dictionaries
 
 SHORT_VRS = {
@@ -82,10 +84,21 @@ def tag_of(keyword: str) -> int | None:
     return _BY_KEYWORD.get(keyword)
 
 
+def is_other_than_storage(uid: str) -> bool:
+    """Say whether a UID is of the standard (PS3.6 A), and of no SOP class that instances of a patient have."""
+    name, kind, *_ = _UIDS.get(uid, ("Storage", "SOP Class"))
+    return kind != "SOP Class" or "Storage" not in name or name.startswith(("Storage Commitment", "Media Storage"))
+
+
 @lru_cache(maxsize=65536)
 def hex_tag(tag: int) -> str:
     """Return a tag as the eight upper-case hex digits of the DICOM JSON model (PS3.18 F.2.2)."""
     return f"{tag:08X}"
+
+
+def uid_name(uid: str) -> str:
+    """Return the name of a UID that the standard registers (PS3.6 A), empty for any other."""
+    return _UIDS[uid][0] if uid in _UIDS else ""
 
 
 def show_tag(tag: int) -> str:

@@ -18,6 +18,7 @@ from vna.gateways.dicomweb.access import AccessControl
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import EXCEPTION_HANDLERS
 from vna.gateways.dicomweb.links import BASE
+from vna.web import routes as pages
 
 Handler = Callable[[Gateway, Request], Awaitable[Response]]
 
@@ -63,7 +64,7 @@ def build(archive: Archive) -> ASGIApp:
         await gateway.in_thread(gateway.close)
 
     app = Starlette(
-        routes=[_route(gateway, *each) for each in ROUTES],
+        routes=[*(_route(gateway, *each) for each in ROUTES), *pages.routes(archive, gateway.in_thread)],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         middleware=[Middleware(AccessControl, settings=gateway.settings)],
         lifespan=lifespan,
