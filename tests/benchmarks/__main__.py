@@ -134,7 +134,7 @@ def ingest(
             for name in names:
                 # Kept to the end: ext4 passes over each inode that was deleted within minutes whenever it seeks a free
                 # one, so to clear up here would make the next server pay for it.
-                folder = work / f"{len(results)}-{name}-{number}"
+                folder = work / f"{name}-{number}-{settings.index(setting)}"
                 measure(SERVERS[name](folder), files, warm, setting, results[setting][name])
                 got = results[setting][name]
                 tail = f", searchable {got.searchable[-1]:7.1f}/s" if got.searchable else ""

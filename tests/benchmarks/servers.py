@@ -149,7 +149,7 @@ def _label(command: list[str]) -> str:
         ("gateways.dicomweb", "http"),
         (" beat", "beat"),
         (" worker", "worker"),
-        ("vna", "supervisor"),
+        ("bin/vna up", "supervisor"),
     ):
         if mark in text:
             return label
