@@ -105,6 +105,10 @@ class HttpSettings(_Section):
         "loopback", description="from where requests are answered without credentials"
     )
     max_part_bytes: int = Field(64 << 30, ge=MIB, description="largest part of a STOW request, bytes")
+    max_metadata_bytes: int = Field(
+        32 * MIB, ge=MIB, description="metadata of a STOW request with bulk data at most, bytes: it is held in memory"
+    )
+    max_parts: int = Field(100_000, ge=1, description="parts of a STOW request at most")
     max_results: int = Field(5000, ge=1, description="most results of one QIDO answer")
     tls: TlsSettings = TlsSettings()
 

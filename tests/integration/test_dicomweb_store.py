@@ -134,8 +134,7 @@ def test_a_body_that_ends_early_is_refused_and_what_was_whole_is_kept(gateway: H
         ("", b"x", 415),
         ("text/plain", b"x", 415),
         ("multipart/form-data; boundary=BB", body_of(CT), 415),
-        ('multipart/related; type="application/dicom+json"; boundary=BB', body_of(b"[]"), 415),
-        ('multipart/related; type="application/dicom+xml"; boundary=BB', body_of(b"<x/>"), 415),
+        ("multipart/related; type=image/jpeg; boundary=BB", body_of(CT), 415),
         ('multipart/related; type="application/dicom"', body_of(CT), 400),
         ('multipart/related; type="application/dicom"; boundary=other', body_of(CT), 400),
         (RELATED, b"", 400),
@@ -148,6 +147,14 @@ def test_requests_that_are_none(gateway: HttpGateway, content_type: str, body: b
     assert answer.status_code == status
     assert set(answer.json()) == {"error", "detail"}
     assert spooled(gateway) == []
+
+
+def test_a_media_type_that_is_not_supported_is_told_which_are(gateway: HttpGateway) -> None:
+    answer = send(gateway, b"x", "image/jpeg")
+    assert answer.status_code == 415
+    for name in ("application/dicom", "application/dicom+json", "application/dicom+xml"):
+        assert f'multipart/related; type="{name}"' in answer.json()["detail"]
+        assert name in answer.headers["accept"]
 
 
 def test_a_body_that_is_encoded_is_refused(gateway: HttpGateway) -> None:
@@ -217,6 +224,30 @@ def without(keyword: str) -> bytes:
     out = io.BytesIO()
     data_set.save_as(out)
     return out.getvalue()
+
+
+def test_an_sop_class_of_no_stored_instance_is_refused_alone(gateway: HttpGateway) -> None:
+    data_set = pydicom.dcmread(io.BytesIO(CT))
+    data_set.SOPClassUID = data_set.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.2.2.1"
+    out = io.BytesIO()
+    data_set.save_as(out)
+    answer = send(gateway, body_of(out.getvalue(), MR))
+    assert (answer.status_code, reasons(answer)) == (202, [0x0122])
+    assert spooled(gateway) == [MR]
+
+
+def test_a_meta_information_of_another_sop_class_is_a_warning(gateway: HttpGateway) -> None:
+    data_set = pydicom.dcmread(io.BytesIO(CT))
+    data_set.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+    out = io.BytesIO()
+    data_set.save_as(out)
+    answer = send(gateway, body_of(out.getvalue(), MR))
+    assert answer.status_code == 202
+    warned, plain = answer.json()["00081199"]["Value"]
+    assert warned["00081196"] == {"vr": "US", "Value": [0xB007]}
+    assert "00081196" not in plain
+    assert "is not 1.2.840.10008.5.1.4.1.1.4 of the File Meta" in answer.headers["warning"]
+    assert len(spooled(gateway)) == 2
 
 
 @pytest.mark.parametrize(

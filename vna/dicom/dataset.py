@@ -281,11 +281,11 @@ def _text(vr: str, value: Any) -> str:
         groups = [str(value.get(name) or "") for name in ("Alphabetic", "Ideographic", "Phonetic")]
         return "=".join(groups).rstrip("=")
     if isinstance(value, float):
-        return _decimal_string(value)
+        return decimal_string(value)
     return str(value)
 
 
-def _decimal_string(value: float) -> str:
+def decimal_string(value: float) -> str:
     """Return a number in at most the 16 characters of a DS (PS3.5 6.2)."""
     for digits in range(16, 0, -1):
         text = f"{value:.{digits}g}"

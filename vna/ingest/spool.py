@@ -22,12 +22,13 @@ import errno
 import fcntl
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast, get_args
+from typing import BinaryIO, Self, cast, get_args
 
 import xxhash
 
@@ -237,6 +238,19 @@ class Spool:
         if self._min_free:
             self._check_space()
         return SpoolFile(self, origin)
+
+    def scratch(self) -> BinaryIO:
+        """Return a file on the spool's disk for what is not an instance yet.
+
+        It has no name: nothing of it is left when it is closed, or when the process dies.
+        Raises ``OutOfResourcesError`` when the disk is short.
+        """
+        if self._min_free:
+            self._check_space()
+        try:
+            return cast("BinaryIO", tempfile.TemporaryFile(dir=self.partial, buffering=0))
+        except OSError as error:
+            raise _out_of(error) from error
 
     def _check_space(self) -> None:
         state = os.statvfs(self.path)

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client import multiprocess as shared
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vna.gateways.dicomweb.upload import Outcome
+from vna.gateways.dicomweb.stow_outcome import Outcome
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -19,11 +19,17 @@ from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.native_xml import to_native_xml
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
-from vna.gateways.dicomweb.upload import OUT_OF_RESOURCES, Body, Outcome, Store, body_for
+from vna.gateways.dicomweb.stow_body import body_for
+from vna.gateways.dicomweb.stow_outcome import OUT_OF_RESOURCES, Outcome
+from vna.gateways.dicomweb.upload import Body, Target
 
 _log = logging.getLogger(__name__)
 
-OFFERS = (Offer("application/dicom+json", related=False), Offer("application/dicom+xml", related=False))
+OFFERS = (
+    Offer("application/dicom+json", related=False),
+    Offer("application/json", related=False),
+    Offer("application/dicom+xml", related=False),
+)
 
 # Pieces of the body go to the thread when they have this many bytes: a change of thread for each would cost more.
 _PIECE = 1 << 20
@@ -40,12 +46,12 @@ async def store(gateway: Gateway, request: Request) -> Response:
     try:
         choice = negotiate(gateway.accept(request), OFFERS)
         _check_encoding(request)
-        target = Store(
+        target = Target(
             gateway.archive.receiver,
             gateway.committers,
             Origin("stow", address=request.client.host if request.client else ""),
-            study=study,
-            max_part_bytes=gateway.settings.max_part_bytes,
+            gateway.settings,
+            study,
         )
         body = body_for(request.headers.get("content-type", ""), target)
         outcomes = await _receive(gateway, stream, body)
@@ -121,13 +127,13 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
 
 
 def status_of(outcomes: list[Outcome]) -> int:
-    """Return the status of the answer (PS3.18 10.5.3): 200 all stored, 202 some, 409 none.
+    """Return the status of the answer (PS3.18 10.5.3): 200 all stored, 202 some or with warnings, 409 none.
 
     Raises ``OutOfResourcesError`` if none is stored for want of space: the sender may try again.
     """
     failed = [outcome for outcome in outcomes if outcome.reason]
     if not failed:
-        return 200
+        return 202 if any(outcome.warning for outcome in outcomes) else 200
     if len(failed) < len(outcomes):
         return 202
     for outcome in failed:
@@ -150,7 +156,8 @@ def answer(outcomes: list[Outcome], links: Links, study: str | None) -> Attribut
     if failed:
         result["00081198"] = {"vr": "SQ", "Value": [_reference(each) | _reason(each) for each in failed]}
     if stored:
-        result["00081199"] = {"vr": "SQ", "Value": [_reference(each) | _retrieve(each, links) for each in stored]}
+        references = [_reference(each) | _retrieve(each, links) | _warning(each) for each in stored]
+        result["00081199"] = {"vr": "SQ", "Value": references}
     if unknown:
         result["0008119A"] = {"vr": "SQ", "Value": [_reason(each) for each in unknown]}
     return result
@@ -161,6 +168,10 @@ def _reference(outcome: Outcome) -> Attributes:
         "00081150": {"vr": "UI", "Value": [outcome.sop_class]} if outcome.sop_class else {"vr": "UI"},
         "00081155": {"vr": "UI", "Value": [outcome.sop_instance]},
     }
+
+
+def _warning(outcome: Outcome) -> Attributes:
+    return {"00081196": {"vr": "US", "Value": [outcome.warning]}} if outcome.warning else {}
 
 
 def _reason(outcome: Outcome) -> Attributes:
@@ -175,10 +186,10 @@ def _retrieve(outcome: Outcome, links: Links) -> Attributes:
 
 def warnings_of(outcomes: list[Outcome], most: int = 5) -> str:
     """Return the value of a Warning field (RFC 7234 5.5) that says for a person what is wrong with which part."""
-    said = [(number, each.detail) for number, each in enumerate(outcomes, 1) if each.reason]
-    texts = [f"part {number}: {detail}" for number, detail in said[:most]]
+    said = [f"{each.name or f'part {number}'}: {each.detail}" for number, each in enumerate(outcomes, 1) if each.detail]
+    texts = said[:most]
     if len(said) > most:
-        texts.append(f"and {len(said) - most} parts more")
+        texts.append(f"and {len(said) - most} more")
     return ", ".join(f'299 vna "{_quotable(text)}"' for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""The body of a store request (PS3.18 10.5.1): its parts become instances in the spool.
+"""The body of a store request (PS3.18 10.5.1) that is of Part-10 files: its parts become instances in the spool.
 
 The event loop only passes pieces of the body on. A thread splits them into
 parts and writes each straight to its spool file; other threads make the files
@@ -14,41 +14,48 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from vna.config import HttpSettings
 from vna.dicom.multipart import MultipartReader, PartBegin, PartData
-from vna.dicom.part10 import Head, read_head
+from vna.dicom.part10 import read_head
 from vna.domain.errors import ArchiveError, InvalidInputError, OutOfResourcesError, TooLargeError, UnparsableError
 from vna.domain.origin import Origin
-from vna.gateways.dicomweb.errors import HttpError
-from vna.gateways.dicomweb.negotiate import MediaType, parse_media_types
+from vna.gateways.dicomweb.negotiate import parse_media_types
+from vna.gateways.dicomweb.stow_outcome import (
+    CANNOT_UNDERSTAND,
+    OUT_OF_RESOURCES,
+    PROCESSING_FAILURE,
+    Outcome,
+    RefusedError,
+)
 from vna.ingest.receive import Incoming, Receiver
-
-# Failure reasons of PS3.18 I.2.2.
-OUT_OF_RESOURCES = 0xA700
-MISMATCH = 0xA900
-CANNOT_UNDERSTAND = 0xC000
-PROCESSING_FAILURE = 0x0110
 
 _IN_FLIGHT = 16
 _SNIFF = 132
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of one part. ``reason`` is 0 if it is stored."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the instances of one request go.
 
-    head: Head | None = None
-    reason: int = 0
-    detail: str = ""
+    Attributes
+    ----------
+    receiver
+        The way into the archive.
+    committers
+        Threads that make instances durable.
+    origin
+        Who sends.
+    settings
+        Limits.
+    study
+        Study Instance UID of the request's URL, if it names one.
+    """
 
-    @property
-    def sop_class(self) -> str:
-        """SOP Class UID, as far as it is known."""
-        return (self.head.sop_class or self.head.media_class) if self.head else ""
-
-    @property
-    def sop_instance(self) -> str:
-        """SOP Instance UID, as far as it is known."""
-        return (self.head.sop_instance or self.head.media_instance) if self.head else ""
+    receiver: Receiver
+    committers: Executor
+    origin: Origin
+    settings: HttpSettings
+    study: str | None = None
 
 
 class Body(Protocol):
@@ -64,20 +71,71 @@ class Body(Protocol):
         """Leave nothing half received behind."""
 
 
-class _Part:
-    """One part on its way to the spool: looked at by its first bytes, written, looked into, made durable."""
+class PartSink(Protocol):
+    """Takes the parts of a body, one after the other."""
 
-    def __init__(self, receiver: Receiver, origin: Origin, limit: int) -> None:
-        self._receiver = receiver
-        self._origin = origin
-        self._limit = limit
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """Start a part."""
+
+    def write(self, data: memoryview) -> None:
+        """Take bytes of the part."""
+
+    def end(self) -> None:
+        """End the part."""
+
+    def finish(self) -> list[Outcome]:
+        """Return when all is durable."""
+
+    def abandon(self) -> None:
+        """Leave nothing half received behind."""
+
+
+class Commits:
+    """Instances on their way to be durable, a few at once, each in a thread of its own."""
+
+    def __init__(self, committers: Executor) -> None:
+        self._committers = committers
+        self._waiting: deque[Future[None]] = deque()
+
+    def add(self, incoming: Incoming, outcome: Outcome) -> None:
+        """Make an instance durable; what goes wrong is noted in its outcome."""
+        if len(self._waiting) >= _IN_FLIGHT:
+            self._waiting.popleft().result()
+        self._waiting.append(self._committers.submit(self._commit, incoming, outcome))
+
+    @staticmethod
+    def _commit(incoming: Incoming, outcome: Outcome) -> None:
+        try:
+            incoming.commit()
+        except OutOfResourcesError as error:
+            outcome.refuse(OUT_OF_RESOURCES, str(error))
+        except ArchiveError as error:
+            outcome.refuse(PROCESSING_FAILURE, str(error))
+        finally:
+            incoming.close()
+
+    def wait(self) -> None:
+        """Return when what was added is durable or refused."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def abandon(self) -> None:
+        """Let what was added go on; nobody is told what becomes of it."""
+        for future in self._waiting:
+            future.exception()
+
+
+class _Part:
+    """One part on its way to the spool: looked at by its first bytes, written, looked into."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
         self._first = b""
         self._incoming: Incoming | None = None
         self.outcome = Outcome()
 
     def refuse(self, reason: int, detail: str) -> None:
-        self.outcome.reason = reason
-        self.outcome.detail = detail
+        self.outcome.refuse(reason, detail)
         self.close()
 
     def write(self, data: memoryview) -> None:
@@ -92,7 +150,7 @@ class _Part:
                 self.refuse(CANNOT_UNDERSTAND, "not a DICOM Part 10 file: no DICM after a preamble of 128 bytes")
                 return
             try:
-                self._incoming = self._receiver.begin(self._origin)
+                self._incoming = self._target.receiver.begin(self._target.origin)
             except OutOfResourcesError as error:
                 self.refuse(OUT_OF_RESOURCES, str(error))
                 return
@@ -103,56 +161,33 @@ class _Part:
     def _put(self, data: memoryview) -> None:
         if self._incoming is None:
             return
-        if self._incoming.length + len(data) > self._limit:
+        if self._incoming.length + len(data) > self._target.settings.max_part_bytes:
             self.close()
-            raise TooLargeError(f"a part is larger than {self._limit} bytes (VNA_HTTP__MAX_PART_BYTES)")
+            raise part_too_large(self._target.settings)
         try:
             self._incoming.write(data)
         except OutOfResourcesError as error:
             self.refuse(OUT_OF_RESOURCES, str(error))
 
-    def check(self, study: str | None) -> bool:
-        """Look into the head of the whole part; say whether it may be kept."""
+    def take(self) -> Incoming | None:
+        """Look into the head of the whole part; give it out if it may be kept."""
         if self.outcome.reason:
-            return False
+            return None
         if self._incoming is None:
             self.refuse(CANNOT_UNDERSTAND, "not a DICOM Part 10 file: it is shorter than its preamble")
-            return False
+            return None
         try:
             with open(self._incoming.fileno(), "rb", buffering=1 << 15, closefd=False) as file:
                 file.seek(0)
-                head = read_head(file)
+                self.outcome.head = read_head(file)
+            self.outcome.check(self._target.study)
         except UnparsableError as error:
             self.refuse(CANNOT_UNDERSTAND, str(error))
-            return False
-        self.outcome.head = head
-        missing = [
-            name
-            for name, value in (
-                ("SOP Class UID (0008,0016)", head.sop_class or head.media_class),
-                ("SOP Instance UID (0008,0018)", head.sop_instance or head.media_instance),
-                ("Study Instance UID (0020,000D)", head.study),
-                ("Series Instance UID (0020,000E)", head.series),
-            )
-            if not value
-        ]
-        if missing:
-            self.refuse(CANNOT_UNDERSTAND, f"the data set has no {', no '.join(missing)}")
-        elif study is not None and head.study != study:
-            self.refuse(MISMATCH, f"Study Instance UID {head.study} is not that of the request's URL")
-        return not self.outcome.reason
-
-    def commit(self) -> None:
-        """Make it durable; in a thread of its own."""
-        assert self._incoming is not None
-        try:
-            self._incoming.commit()
-        except OutOfResourcesError as error:
-            self.refuse(OUT_OF_RESOURCES, str(error))
-        except ArchiveError as error:
-            self.refuse(PROCESSING_FAILURE, str(error))
-        finally:
-            self.close()
+        except RefusedError as error:
+            self.refuse(error.reason, error.detail)
+        # None if it was refused, and closed, just now.
+        incoming, self._incoming = self._incoming, None
+        return incoming
 
     def close(self) -> None:
         if self._incoming is not None:
@@ -161,24 +196,18 @@ class _Part:
 
 
 class Store:
-    """One store request. Not for several threads at once."""
+    """Part-10 files, each of which is an instance. Not for several threads at once."""
 
-    def __init__(
-        self, receiver: Receiver, committers: Executor, origin: Origin, *, study: str | None, max_part_bytes: int
-    ) -> None:
-        self._receiver = receiver
-        self._committers = committers
-        self._origin = origin
-        self._study = study
-        self._limit = max_part_bytes
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._commits = Commits(target.committers)
         self._part: _Part | None = None
         self._outcomes: list[Outcome] = []
-        self._waiting: deque[Future[None]] = deque()
         self._stored = False
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """Start a part."""
-        self._part = _Part(self._receiver, self._origin, self._limit)
+        self._part = _Part(self._target)
         self._outcomes.append(self._part.outcome)
         given = parse_media_types(headers.get("content-type", "application/dicom"))
         name = given[0].name if given else "unreadable"
@@ -197,17 +226,14 @@ class Store:
         """End the part: hand it to a thread that makes it durable."""
         part, self._part = self._part, None
         assert part is not None
-        if not part.check(self._study):
-            return
-        if len(self._waiting) >= _IN_FLIGHT:
-            self._waiting.popleft().result()
-        self._stored = True
-        self._waiting.append(self._committers.submit(part.commit))
+        incoming = part.take()
+        if incoming is not None:
+            self._stored = True
+            self._commits.add(incoming, part.outcome)
 
     def finish(self) -> list[Outcome]:
         """Return what became of each part when all is durable."""
-        while self._waiting:
-            self._waiting.popleft().result()
+        self._commits.wait()
         return self._outcomes
 
     def abandon(self) -> None:
@@ -215,96 +241,66 @@ class Store:
         if self._part is not None:
             self._part.close()
             self._part = None
-        for future in self._waiting:
-            future.exception()
-
-    @property
-    def kept(self) -> int:
-        """How many parts were handed over to be kept."""
-        return sum(1 for outcome in self._outcomes if outcome.head and not outcome.reason)
+        self._commits.abandon()
 
 
 class RelatedBody:
     """A multipart/related request body."""
 
-    def __init__(self, boundary: str, store: Store) -> None:
+    def __init__(self, boundary: str, sink: PartSink, settings: HttpSettings) -> None:
         self._reader = MultipartReader(boundary)
-        self._store = store
+        self._sink = sink
+        self._most = settings.max_parts
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
         for event in self._reader.feed(data):
             if isinstance(event, PartData):
-                self._store.write(event.data)
+                self._sink.write(event.data)
             elif isinstance(event, PartBegin):
-                self._store.begin(event.headers)
+                if self._reader.parts >= self._most:
+                    raise TooLargeError(f"the request has more than {self._most} parts (VNA_HTTP__MAX_PARTS)")
+                self._sink.begin(event.headers)
             else:
-                self._store.end()
+                self._sink.end()
 
     def finish(self) -> list[Outcome]:
         """Return when all is durable; raises ``MultipartError`` if the body is not whole."""
         self._reader.close()
         if not self._reader.parts:
             raise InvalidInputError("the request has no parts")
-        return self._store.finish()
+        return self._sink.finish()
 
     def abandon(self) -> None:
         """Leave nothing half received behind."""
-        self._store.abandon()
+        self._sink.abandon()
 
 
 class SingleBody:
-    """A request body that is one instance."""
+    """A request body that is one part."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, sink: PartSink, headers: Mapping[str, str]) -> None:
+        self._sink = sink
         self._size = 0
-        store.begin({})
+        sink.begin(headers)
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
         self._size += len(data)
-        self._store.write(memoryview(data))
+        self._sink.write(memoryview(data))
 
     def finish(self) -> list[Outcome]:
         """Return when it is durable."""
         if not self._size:
             raise InvalidInputError("the request has no body")
-        self._store.end()
-        return self._store.finish()
+        self._sink.end()
+        return self._sink.finish()
 
     def abandon(self) -> None:
         """Leave nothing half received behind."""
-        self._store.abandon()
+        self._sink.abandon()
 
 
-_LATER = frozenset({"application/dicom+json", "application/dicom+xml"})
-
-
-def body_for(content_type: str, store: Store) -> Body:
-    """Return what takes a body of a Content-Type.
-
-    Raises
-    ------
-    HttpError
-        415, naming what is supported.
-    MultipartError
-        The boundary is missing or cannot be one.
-    """
-    given = parse_media_types(content_type)
-    kind = given[0] if given else MediaType("")
-    if kind.name == "application/dicom":
-        return SingleBody(store)
-    if kind.name == "multipart/related":
-        inner = parse_media_types(kind.parameters.get("type", "application/dicom"))
-        name = inner[0].name if inner else ""
-        if name == "application/dicom":
-            return RelatedBody(kind.parameters.get("boundary", ""), store)
-        if name in _LATER:
-            raise _unsupported(f"metadata with bulk data ({name}) is not supported")
-    raise _unsupported(f"Content-Type {content_type[:200]!r} is not supported")
-
-
-def _unsupported(what: str) -> HttpError:
-    supported = 'multipart/related; type="application/dicom", or application/dicom for a single instance'
-    return HttpError(415, "unsupported-media-type", f"{what}; send {supported}")
+def part_too_large(settings: HttpSettings) -> TooLargeError:
+    """Return the error of a part over the limit."""
+    return TooLargeError(f"a part is larger than {settings.max_part_bytes} bytes (VNA_HTTP__MAX_PART_BYTES)")
