@@ -19,6 +19,9 @@ MOST_ROWS = 5000
 LONGEST = 400
 _MOST_VALUES = 64
 _SHOWN_BYTES = 16
+_CONTEXT = 40
+_ODD = "13579BDF"
+_VISIBLE = {0x20: "\u2423", 0: "\u2400"}  # open box; symbol for null
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,9 @@ def table(metadata: Metadata) -> Table:
     changed = []
     for each in metadata.changes:
         path = str(each["path"])
-        change = Change(show(each["before"]), "" if each["after"] is None else show(each["after"]), str(each["rule"]))
+        change = _change(each["before"], each["after"], str(each["rule"]))
         changes.setdefault(path, []).append(change)
-        changed.append(ChangedRow(_name_of(path), _tag(path[-8:]), change))
+        changed.append(ChangedRow(_name_of(path, metadata.header.attributes), _tag(path[-8:]), change))
     rows: list[Row] = []
     for row in _rows(metadata.header.attributes, "", 0, metadata.header.bulk, changes):
         if len(rows) == MOST_ROWS:
@@ -107,7 +110,7 @@ def _rows(
 ) -> Iterator[Row]:
     for tag, element in attributes.items():
         own = path + tag
-        private = tag[3:4] in "13579BDF"
+        private = tag[3:4] in _ODD
         creator = private_creator(tag, attributes) if private else ""
         keyword = "" if private else keyword_of(int(tag, 16))
         if private and tag[4:6] == "00":
@@ -146,14 +149,37 @@ def _binary(text: str) -> str:
     return f"{len(data)} bytes: {data[:_SHOWN_BYTES].hex(' ')}{more}"
 
 
+def _change(before: Any, after: Any, rule: str) -> Change:
+    """Return a change with the texts cut to where they differ, and blanks at their ends made visible."""
+    old, new = _plain(before), _plain(after)
+    same = next(
+        (at for at, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), min(len(old), len(new))
+    )
+    start = same - _CONTEXT if max(len(old), len(new)) > LONGEST and same > _CONTEXT else 0
+    return Change(*("…" * bool(start) + _short(_ends(text[start:])) for text in (old, new)), rule)
+
+
+def _ends(text: str) -> str:
+    """Return a text with the blanks and zeros at its ends visible."""
+    inner = text.strip(" \0")
+    if not inner:
+        return text.translate(_VISIBLE)
+    start = text.index(inner)
+    return text[:start].translate(_VISIBLE) + inner + text[start + len(inner) :].translate(_VISIBLE)
+
+
 def show(value: Any) -> str:
     """Return one value of the DICOM JSON model as text; of a person name its component groups, joined by ``=``."""
+    return _short(_plain(value))
+
+
+def _plain(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, dict):
         groups = [str(value.get(group, "")) for group in ("Alphabetic", "Ideographic", "Phonetic")]
-        return _short("=".join(groups).rstrip("="))
-    return _short(str(value))
+        return "=".join(groups).rstrip("=")
+    return str(value)
 
 
 def _short(text: str) -> str:
@@ -164,12 +190,14 @@ def _tag(tag: str) -> str:
     return f"({tag[:4]},{tag[4:]})"
 
 
-def _name_of(path: str) -> str:
-    """Return a path for a person: keywords, and the numbers of items from 1."""
+def _name_of(path: str, attributes: Attributes) -> str:
+    """Return a path for a person: keywords, and the numbers of items from 1; of a private attribute the creator."""
+    if len(path) == 8 and path[3] in _ODD:
+        return private_creator(path, attributes) or "private"
     names: list[str] = []
     for part in path.split("."):
         if len(part) == 8:
-            names.append((keyword_of(int(part, 16)) if part[3] not in "13579BDF" else "") or _tag(part))
+            names.append((keyword_of(int(part, 16)) if part[3] not in _ODD else "") or _tag(part))
         else:
             names[-1] += f"[{int(part) + 1}]"
     return " > ".join(names)

@@ -142,10 +142,8 @@ def _workers(archive: Archive) -> Part:
 def _objects(archive: Archive) -> Part:
     archive.objects.check()
     store = archive.settings.store
-    where = f"bucket {store.bucket}" if store.kind == "s3" else "local folder"
-    return Part(
-        "Objects", True, "writable", f"{where}, storage class {store.storage_class if store.kind == 's3' else 'disk'}"
-    )
+    where = f"bucket {store.bucket}, storage class {store.storage_class}" if store.kind == "s3" else "a local folder"
+    return Part("Objects", True, "writable", where)
 
 
 def _quarantine(archive: Archive) -> Part:
