@@ -1,0 +1,262 @@
+"""The pages of a real gateway, as a browser without scripts gets them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+from pydicom import dcmread
+
+from tests.support.http_gateway import HttpGateway
+from tests.support.instances import part10, spool_one
+from tests.support.ports import free_port
+from tests.support.real_files import real_file
+
+SCRIPT = "<script>alert(1)</script>"
+CT = dcmread(real_file("CT_small.dcm"), stop_before_pixels=True)
+
+
+def named(data: bytes, **changes: str) -> bytes:
+    ds = dcmread(BytesIO(data))
+    for keyword, value in changes.items():
+        setattr(ds, keyword, value)
+    target = BytesIO()
+    ds.save_as(target)
+    return target.getvalue()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
+    gateway = HttpGateway(tmp_path_factory.mktemp("pages"))
+    files = [
+        named(part10(study=1, patient="P1"), PatientName=SCRIPT, StudyDescription=SCRIPT, PatientID=f"{SCRIPT}/.."),
+        real_file("CT_small.dcm").read_bytes(),
+        real_file("MR_small.dcm").read_bytes(),
+    ]
+    for number in range(100, 160):
+        changes = {
+            "PatientName": f"Row^N{number}",
+            "StudyDate": f"2020{1 + number % 12:02}{1 + number % 28:02}",
+            "Manufacturer": "ACME" if number % 2 else "Other",
+            "Modality": "MR" if number % 3 else "CT",
+        }
+        files.append(named(part10(study=number, patient=f"R{number // 2}"), **changes))
+    for data in files:
+        spool_one(gateway.archive.spool, data)
+    spool_one(gateway.archive.spool, named(part10(study=2), StudyInstanceUID=""))
+    spool_one(gateway.archive.spool, b"this is not DICOM at all")
+    gateway.ingest()
+    yield gateway
+    assert gateway.stop() == 0
+
+
+@pytest.fixture
+def browser(gateway: HttpGateway) -> Iterator[httpx.Client]:
+    headers = {"Sec-Fetch-Site": "same-origin", "Origin": gateway.url}
+    with httpx.Client(base_url=gateway.url, timeout=60, trust_env=False, headers=headers) as client:
+        yield client
+
+
+def names(text: str) -> list[str]:
+    return [unescape(found) for found in re.findall(r'<td class="who"[^>]*><a[^>]*>([^<]*)</a>', text)]
+
+
+def links(text: str, start: str) -> list[str]:
+    return [unescape(found) for found in re.findall(r'(?:href|src|action)="([^"]*)"', text) if found.startswith(start)]
+
+
+PAGES = (
+    "/ui/",
+    "/ui/?q=row&facets=1",
+    "/ui/facets",
+    f"/ui/patients?id={CT.PatientID}",
+    f"/ui/studies/{CT.StudyInstanceUID}",
+    f"/ui/instances/{CT.StudyInstanceUID}/{CT.SeriesInstanceUID}",
+    f"/ui/instances/{CT.StudyInstanceUID}/{CT.SeriesInstanceUID}/{CT.SOPInstanceUID}",
+    "/ui/operations",
+    "/ui/operations/state",
+    "/ui/operations/quarantine",
+    "/ui/studies/1.2.3.4.5.6.7",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_closed_to_others_and_kept_by_nobody(browser: httpx.Client, path: str) -> None:
+    answer = browser.get(path)
+    assert answer.status_code == (404 if path.endswith(".6.7") else 200)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert not re.search(r"\sstyle=|\son\w+=|<script>|<style", answer.text)
+    # Nothing comes from elsewhere.
+    assert not links(answer.text, "http")
+    assert not links(answer.text, "//")
+    for link in links(answer.text, "/ui/static/"):
+        assert browser.get(link).headers["cache-control"].endswith("immutable")
+
+
+def test_static_files_and_nothing_else(browser: httpx.Client) -> None:
+    for name in ("style.css", "app.js", "theme.js", "icon.svg"):
+        assert browser.get(f"/ui/static/{name}").status_code == 200
+    for name in ("..%2fpages_http.py", "%2e%2e/routes.py", "pages_http.py", "none.css", ".css"):
+        assert browser.get(f"/ui/static/{name}").status_code == 404
+
+
+def test_values_are_text_and_never_markup(browser: httpx.Client) -> None:
+    listed = browser.get("/ui/?q=%3Cscript%3E")
+    assert names(listed.text) == [SCRIPT]
+    [study] = set(links(listed.text, "/ui/studies/"))
+    [patient] = set(links(listed.text, "/ui/patients"))
+    shown = [listed, browser.get(study), browser.get(patient)]
+    shown.append(browser.get(links(shown[1].text, "/ui/instances")[0]))
+    for page in shown:
+        assert page.status_code == 200
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
+        assert "<script>alert" not in page.text
+    for page in (
+        browser.get(f"/ui/?q={SCRIPT}&id={SCRIPT}&body={SCRIPT}"),
+        browser.get("/ui/studies/<script>alert(1)"),
+    ):
+        assert "<script>alert" not in page.text
+
+
+def test_pages_of_the_worklist_hold_each_study_once(browser: httpx.Client) -> None:
+    for sort in ("-date", "date", "name", "-name"):
+        first = browser.get("/ui/", params={"q": "row", "sort": sort}).text
+        [link] = re.findall(r'rel="next" href="([^"]*)"', first)
+        second = browser.get(urljoin("/ui/", unescape(link))).text
+        found = names(first) + names(second)
+        assert (len(names(first)), len(found), len(set(found))) == (50, 60, 60), sort
+        if sort == "name":
+            assert found == sorted(found)
+        if sort == "-name":
+            assert found == sorted(found, reverse=True)
+        dates = re.findall(r"2020-\d\d-\d\d", first + second)
+        if sort == "-date":
+            assert dates == sorted(dates, reverse=True)
+        if sort == "date":
+            assert dates == sorted(dates)
+    assert names(browser.get("/ui/?q=row&page=99").text) == names(browser.get("/ui/?q=row&page=2").text)
+
+
+def facet(text: str, label: str) -> dict[str, int]:
+    [section] = re.findall(rf"<h2>{label} .*?</section>", text, re.DOTALL)
+    values = re.findall(r'title="([^"]*)">[^<]*</span><span class="count">(\d+)', section)
+    return {value: int(count) for value, count in values}
+
+
+def test_facets_narrow_and_count_what_the_others_leave(browser: httpx.Client) -> None:
+    query = "name=Row&modality=CT&manufacturer=ACME"
+    listed = browser.get(f"/ui/?{query}")
+    assert "<h1>10 studies</h1>" in listed.text
+    counted = browser.get(f"/ui/facets?{query}").text
+    assert facet(counted, "Modality") == {"CT": 10, "MR": 20}
+    assert facet(counted, "Manufacturer") == {"ACME": 10, "Other": 10}
+    by_words = browser.get("/ui/facets?q=row").text
+    assert facet(by_words, "Manufacturer") == {"ACME": 30, "Other": 30}
+    assert "<h1>60 studies</h1>" in browser.get("/ui/?name=row&modality=CT&modality=MR").text
+
+
+def test_fields_and_dates(browser: httpx.Client) -> None:
+    assert len(names(browser.get("/ui/?id=R50").text)) == 2
+    assert len(names(browser.get("/ui/?name=Row&start=2020-03-01&end=2020-03-31").text)) == 5
+    assert "No study matches" in browser.get("/ui/?when=today&q=row").text
+    wrong = browser.get("/ui/?start=yesterday")
+    assert wrong.status_code == 400
+    assert "is no date" in wrong.text
+
+
+def test_a_patient_is_an_id_within_its_issuer(browser: httpx.Client) -> None:
+    page = browser.get("/ui/patients?id=R50").text
+    assert len(set(links(page, "/ui/studies/"))) == 2
+    assert "Row, N100; Row, N101" in unescape(page) or "Row, N101; Row, N100" in unescape(page)
+    assert browser.get("/ui/patients?id=R50&issuer=elsewhere").status_code == 404
+
+
+def test_a_study_leads_to_pictures_viewers_and_files(browser: httpx.Client) -> None:
+    uid, series = CT.StudyInstanceUID, CT.SeriesInstanceUID
+    page = browser.get(f"/ui/studies/{uid}").text
+    for link in (
+        f"/dicom-web/studies/{uid}/series/{series}/thumbnail",
+        f"/ui/viewer?study={uid}",
+        f"/ohif/viewer?StudyInstanceUIDs={uid}",
+        f"/dicom-web/studies/{uid}?accept=application/zip",
+        f"/ui/instances/{uid}/{series}",
+    ):
+        assert link in unescape(page), link
+    assert 'loading="lazy"' in page
+
+
+def test_attributes_of_a_real_file(browser: httpx.Client) -> None:
+    page = unescape(browser.get(f"/ui/instances/{CT.StudyInstanceUID}/{CT.SeriesInstanceUID}").text)
+    for text in ("PatientName", "CompressedSamples^CT1", "GEMS_PARM_01", "(0002,0010)", "CT Image Storage"):
+        assert text in page, text
+    assert browser.get(f"/ui/instances/{CT.StudyInstanceUID}/{CT.SeriesInstanceUID}?n=2").status_code == 404
+
+
+def test_quarantine_is_retried_and_dropped_by_own_pages_alone(gateway: HttpGateway, browser: httpx.Client) -> None:
+    page = browser.get("/ui/operations")
+    assert "StudyInstanceUID" in page.text
+    forms = links(page.text, "/ui/operations/quarantine/")
+    retries, drops = ([link for link in forms if link.endswith(end)] for end in ("/retry", "/drop"))
+    assert len(retries) == len(drops) == 2
+    [token] = set(re.findall(r'name="token" value="([^"]*)"', page.text))
+    cookie = page.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    # The token's cookie does not help a page of somebody else.
+    foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"}
+    for headers, data in ((foreign, {"token": token}), ({}, {"token": "x" * 43}), ({}, {})):
+        for link in (retries[0], drops[0]):
+            refused = browser.post(link, data=data | {"reason": "spite"}, headers=headers)
+            assert refused.status_code == 403
+    assert browser.post(drops[0], data={"token": token, "reason": " "}).status_code == 400
+    assert gateway.archive.quarantine.count() == 2
+    dropped = browser.post(drops[0], data={"token": token, "reason": "no image"})
+    assert (dropped.status_code, dropped.headers["location"]) == (303, "/ui/operations?done=dropped")
+    assert gateway.archive.quarantine.count() == 1
+    facts = [gateway.archive.objects.get(info.key) for info in gateway.archive.objects.list("facts/quarantine/")]
+    assert len(facts) == 1
+    assert b"no image" in facts[0]
+    assert b"operations page, from 127.0.0.1" in facts[0]
+    retried = browser.post(retries[1], data={"token": token})
+    assert retried.headers["location"] == "/ui/operations?done=retried"
+    assert gateway.archive.quarantine.count() == 0
+    assert len(list(gateway.archive.spool.entries())) == 1
+    assert "is in the spool again" in browser.get(retried.headers["location"]).text
+    assert browser.post(retries[1], data={"token": token}).status_code == 404
+
+
+def test_operations_tell_of_each_part_even_when_one_is_away(browser: httpx.Client) -> None:
+    text = browser.get("/ui/operations/state").text
+    for label in ("Ingest rate", "Stored", "Spool", "Queue", "Workers", "Objects", "Quarantine"):
+        assert f"<h2>{label}" in text, label
+    # This archive has no broker and no workers: that is said, and hides nothing else.
+    assert text.count('class="bad"') >= 2
+    assert "63 studies" in text
+
+
+def test_an_index_that_is_away_is_said(tmp_path: Path) -> None:
+    away = {"VNA_INDEX__KIND": "elasticsearch", "VNA_INDEX__HOSTS": f'["http://127.0.0.1:{free_port()}"]'}
+    gateway = HttpGateway(tmp_path, **away)
+    try:
+        for path in ("/ui/", "/ui/facets", "/ui/studies/1.2.3"):
+            answer = httpx.get(gateway.url + path, trust_env=False, timeout=60)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            assert answer.headers["content-security-policy"]
+            assert "does not answer" in answer.text
+        assert httpx.get(f"{gateway.url}/ui/operations", trust_env=False, timeout=60).status_code == 200
+    finally:
+        assert gateway.stop() == 0
