@@ -43,11 +43,12 @@ class BulkPart:
     length: int = 0
 
 
-def head_of(data_set: Attributes) -> Head:
-    """Return what identifies a data set; a UID that is missing or none is empty."""
+def head_of(found: Any) -> Head:
+    """Return what identifies what may be a data set; a UID that is missing or none is empty."""
 
     def uid(tag: str) -> str:
-        values = data_set.get(tag, {}).get("Value")
+        field = found.get(tag) if isinstance(found, dict) else None
+        values = field.get("Value") if isinstance(field, dict) else None
         value = values[0] if isinstance(values, list) and len(values) == 1 else None
         return value if isinstance(value, str) and _UID.fullmatch(value) else ""
 

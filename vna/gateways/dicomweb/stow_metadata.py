@@ -176,8 +176,8 @@ class MetadataStore:
 
     def _store(self, assembly: Assembly, found: Any, kind: MediaType, outcome: Outcome) -> None:
         try:
+            outcome.head = head_of(found)
             data_set = data_set_of(found)
-            outcome.head = head_of(data_set)
             outcome.check(self._target.study)
             plan = assembly.plan(data_set, kind.parameters.get("transfer-syntax", ""))
             incoming = self._target.receiver.begin(self._target.origin)
