@@ -113,14 +113,47 @@ def decode_frame(data: bytes, transfer_syntax: str, image: ImagePixel) -> Decode
     UnsupportedError
         There is no decoder, or none can decode this frame.
     """
+    if not can_decode(transfer_syntax):
+        from pydicom.uid import UID
+
+        raise UnsupportedError(
+            f"there is no decoder for transfer syntax {transfer_syntax} ({UID(transfer_syntax).name})"
+        )
+    return _decoded(*frame_array(data, transfer_syntax, image))
+
+
+def frame_array(
+    data: bytes, transfer_syntax: str, image: ImagePixel, *, keyword: str = "PixelData"
+) -> tuple[Any, Mapping[str, Any]]:
+    """Decode one frame, compressed or native, to an array.
+
+    Parameters
+    ----------
+    data
+        The frame: its fragments, joined, or native pixels that start at the first bit.
+    transfer_syntax
+        What it is compressed in; Explicit VR Little Endian for native pixels.
+    image
+        Its layout.
+    keyword
+        Which of the attributes of pixel data it is of (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25).
+
+    Returns
+    -------
+    numpy.ndarray, dict
+        Rows by columns, by samples if there are several, unused bits cleared,
+        YCbCr turned into RGB; and the attributes that are the pixels' own now.
+
+    Raises
+    ------
+    UnsupportedError
+        It cannot be decoded.
+    """
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
-    if not can_decode(transfer_syntax):
-        raise UnsupportedError(
-            f"there is no decoder for transfer syntax {transfer_syntax} ({UID(transfer_syntax).name})"
-        )
+    syntax = UID(transfer_syntax)
     options: dict[str, Any] = {
         "rows": image.rows,
         "columns": image.columns,
@@ -130,19 +163,22 @@ def decode_frame(data: bytes, transfer_syntax: str, image: ImagePixel) -> Decode
         "bits_stored": image.bits_stored,
         "photometric_interpretation": image.photometric,
         "pixel_representation": image.signed,
-        "pixel_keyword": "PixelData",
+        "pixel_keyword": keyword,
     }
     if image.samples > 1:
         options["planar_configuration"] = image.planar
+    source = encapsulate([data]) if syntax.is_encapsulated else data
     try:
         with warnings.catch_warnings():
             # Decoders warn of headers that contradict the data set; the pixels are what counts here.
             warnings.simplefilter("ignore")
-            array, made = get_decoder(transfer_syntax).as_array(encapsulate([data]), index=0, **options)
+            array, made = get_decoder(syntax).as_array(source, index=0, **options)
+    except MemoryError:
+        raise
     except Exception as error:  # decoders written in C raise anything
         first = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnsupportedError(f"the pixel data ({UID(transfer_syntax).name}) cannot be decoded: {first[0]}") from error
-    return _decoded(array, made)
+        raise UnsupportedError(f"the pixel data ({syntax.name}) cannot be decoded: {first[0]}") from error
+    return array, made
 
 
 def _decoded(array: Any, made: Mapping[str, Any]) -> Decoded:

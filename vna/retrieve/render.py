@@ -1,0 +1,157 @@
+"""From the bytes of frames to a picture. Runs in a limited child process, so it may import what it likes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from vna.dicom.decode import frame_array
+from vna.domain.errors import InvalidInputError, UnsupportedError
+from vna.retrieve.render_attributes import Display
+from vna.retrieve.render_job import Picture
+from vna.retrieve.render_lut import Array, Extent, Values, coloured, modality, stretched, voi_lut, windowed
+from vna.retrieve.render_request import Options, Viewport, Window
+
+Bytes = npt.NDArray[np.uint8]
+
+_STRIP = 1 << 20
+
+
+def pixels_of(data: bytes, picture: Picture) -> tuple[Array, str]:
+    """Return a frame's stored values, colour as RGB by pixel, and the photometric interpretation they are in now."""
+    array, made = frame_array(data, picture.transfer_syntax, picture.image, keyword=picture.keyword)
+    return array, str(made["photometric_interpretation"])
+
+
+def picture(job: Picture) -> bytes:
+    """Return the file of a picture, of several frames an animation."""
+    images = [_drawn(data, job, number) for number, data in enumerate(job.frames)]
+    return _encoded(images, job.options, job.milliseconds)
+
+
+def _drawn(data: bytes, job: Picture, number: int) -> Image.Image:
+    array, photometric = pixels_of(data, job)
+    shown = grey_or_colour(array, photometric, job.displays[number], job.options.window)
+    image = _placed(Image.fromarray(shown), job.options.viewport)
+    if job.texts:
+        _write(image, job.texts)
+    return image
+
+
+def grey_or_colour(array: Array, photometric: str, display: Display, window: Window | None) -> Bytes:
+    """Return what is to be seen: rows by columns of greys, or of red, green and blue."""
+    if photometric == "PALETTE COLOR":
+        if display.palette is None:
+            raise UnsupportedError("the instance is of palette colour and has no palette")
+        return coloured(array, display.palette)
+    if array.ndim == 3 and array.shape[2] == 3:
+        return _eight_bits(array)
+    if array.ndim != 2:
+        raise UnsupportedError(f"images of {array.shape[-1]} samples a pixel ({photometric}) are not shown")
+    return _grey(array, display, window)
+
+
+def _eight_bits(array: Array) -> Bytes:
+    if array.dtype == np.uint8:
+        return cast("Bytes", array)
+    if array.dtype.kind == "u":
+        return cast("Bytes", (array >> (array.dtype.itemsize * 8 - 8)).astype(np.uint8))
+    raise UnsupportedError("colour of signed or real numbers is not shown")
+
+
+def _grey(array: Array, display: Display, window: Window | None) -> Bytes:
+    extent = None
+    if window is None and display.window is None and display.voi_lut is None:
+        extent = Extent.of(array, display.padding)
+
+    def show(stored: Array) -> Bytes:
+        return _shown(stored, display, window, extent)
+
+    if array.dtype.kind in "ui" and array.dtype.itemsize <= 2:
+        # Every value that there can be goes through the steps once, and not every pixel.
+        kind = np.dtype(f"u{array.dtype.itemsize}")
+        every = np.arange(1 << (8 * kind.itemsize), dtype=kind).view(array.dtype.newbyteorder("="))
+        native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        return cast("Bytes", show(every)[native.view(kind)])
+    result = np.empty(array.shape, np.uint8)
+    rows = max(1, _STRIP // max(1, array.shape[1]))
+    for start in range(0, array.shape[0], rows):
+        result[start : start + rows] = show(array[start : start + rows])
+    return result
+
+
+def _shown(stored: Array, display: Display, window: Window | None, extent: Extent | None) -> Bytes:
+    values = modality(stored, display.slope, display.intercept, display.modality_lut)
+    window = window or display.window
+    if window is not None:
+        grey: Values = windowed(values, window)
+    elif display.voi_lut is not None:
+        grey = voi_lut(values, display.voi_lut)
+    else:
+        assert extent is not None
+        ends = np.array([extent.least, extent.most])
+        ends = np.sort(modality(ends, display.slope, display.intercept, display.modality_lut))
+        grey = stretched(values, float(ends[0]), float(ends[1]))
+    grey = np.nan_to_num(grey, nan=0.0)
+    if display.inverted:
+        grey = 1 - grey
+    return cast("Bytes", np.rint(grey * 255).astype(np.uint8))
+
+
+def _placed(image: Image.Image, viewport: Viewport) -> Image.Image:
+    """Cut out the region and scale it to fit, its proportions kept (PS3.18 8.3.5.1.3)."""
+    columns, rows = image.size
+    left, top = viewport.left, viewport.top
+    across = columns - left if viewport.region_width is None else viewport.region_width
+    down = rows - top if viewport.region_height is None else viewport.region_height
+    right, bottom = left + abs(across), top + abs(down)
+    if left >= columns or top >= rows or right > columns or bottom > rows:
+        raise InvalidInputError(
+            f"viewport: the region is outside of the image, which has {columns} columns, {rows} rows"
+        )
+    if not viewport.width and not viewport.height:
+        factor = 1.0
+    else:
+        width, height = viewport.width or float("inf"), viewport.height or float("inf")
+        factor = min(width / (right - left), height / (bottom - top))
+    size = max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor))
+    box = (left, top, right, bottom)
+    if size != image.size or box != (0, 0, columns, rows):
+        filter_ = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC
+        image = image.resize(size, filter_, box)
+    if across < 0:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if down < 0:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return image
+
+
+def _write(image: Image.Image, texts: Sequence[str]) -> None:
+    """Write lines into the upper left corner, light with a dark edge so that they are read on any ground."""
+    size = max(9, min(24, image.height // 28))
+    font = ImageFont.load_default(size)
+    light: Any = 255 if image.mode == "L" else (255, 255, 255)
+    dark: Any = 0 if image.mode == "L" else (0, 0, 0)
+    draw = ImageDraw.Draw(image)
+    for number, text in enumerate(texts):
+        place = (size // 2, size // 2 + number * (size + size // 4))
+        draw.text(place, text, fill=light, font=font, stroke_width=1, stroke_fill=dark)
+
+
+def _encoded(images: Sequence[Image.Image], options: Options, milliseconds: int) -> bytes:
+    result = io.BytesIO()
+    first = images[0]
+    if options.media == "image/jpeg":
+        first.save(result, "JPEG", quality=options.quality)
+    elif options.media == "image/png":
+        first.save(result, "PNG", compress_level=3)
+    elif len(images) == 1:
+        first.save(result, "GIF")
+    else:
+        first.save(result, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
+    return result.getvalue()
