@@ -9,6 +9,7 @@ from vna.config import Settings
 
 # A gateway needs no parser and a client no committer: what is not used is not imported.
 if TYPE_CHECKING:
+    from vna.domain.audit import Participant
     from vna.ingest.commit import Committer
     from vna.ingest.quarantine import Quarantine
     from vna.ingest.receive import Receiver
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from vna.ports.index import Index
     from vna.ports.objects import ObjectStore
     from vna.ports.queue import Queue
+    from vna.security.accounts import Accounts
+    from vna.security.audit import Recorder
+    from vna.security.audit_forward import Forwarder
+    from vna.security.audit_patients import Patients
+    from vna.security.audit_seal import Sealer
+    from vna.security.audit_search import AuditReader
+    from vna.security.sessions import Sessions
 
 
 class Archive:
@@ -88,6 +96,7 @@ class Archive:
 
     def committer(self, interrupts: tuple[type[Exception], ...] = ()) -> Committer:
         """Return a new committer with a journal note of its own, for one worker process or thread."""
+        from vna.ingest.audited import note_committed
         from vna.ingest.commit import Committer
         from vna.ingest.journal import Journal
 
@@ -99,6 +108,7 @@ class Archive:
             self.quarantine,
             max_attempts=self.settings.spool.max_attempts,
             interrupts=interrupts,
+            on_committed=note_committed(self.audit, self.process),
         )
 
     @cached_property
@@ -119,13 +129,80 @@ class Archive:
             ready=self._ready,
         )
 
+    @cached_property
+    def accounts(self) -> Accounts:
+        """The users and API keys."""
+        from vna.security.accounts import Accounts
+
+        return Accounts(self.objects)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The sessions of the pages."""
+        from vna.security.sessions import Sessions
+
+        return Sessions(self.objects, self.accounts)
+
+    @cached_property
+    def audit(self) -> Recorder:
+        """The audit trail, to record in."""
+        from vna.security.audit import AuditTrail, NoTrail
+
+        if not self.settings.audit.enabled:
+            return NoTrail()
+        from vna.observability import audit_lost_total
+
+        seconds = self.settings.audit.repeat_seconds
+        return AuditTrail(self.settings.audit_path, audit_lost_total.inc, seconds=seconds)
+
+    @cached_property
+    def process(self) -> Participant:
+        """The archive itself as a participant of audit events."""
+        from vna.domain.audit import Participant
+
+        return Participant("vna", address=self.settings.host_id, alternative=self.settings.dimse.ae_title)
+
+    @cached_property
+    def audit_patients(self) -> Patients:
+        """Whose study it is, for the audit trail."""
+        from vna.security.audit_patients import Patients
+
+        return Patients(self.index)
+
+    @cached_property
+    def audit_reader(self) -> AuditReader:
+        """The audit trail, to read."""
+        from vna.security.audit_search import AuditReader
+
+        return AuditReader(self.objects, self.settings.audit_path)
+
+    @cached_property
+    def audit_sealer(self) -> Sealer:
+        """What puts the audit trail into the object store."""
+        from vna.security.audit_seal import Sealer
+
+        settings = self.settings
+        return Sealer(settings.audit_path, self.objects, settings.spool.id, settings.audit.retention_days)
+
+    @cached_property
+    def audit_forwarder(self) -> Forwarder | None:
+        """What sends the audit trail on; ``None`` if it is not to be sent."""
+        settings = self.settings
+        if settings.audit.syslog.transport == "off":
+            return None
+        from vna.peers.syslog import SyslogSender
+        from vna.security.audit_forward import Forwarder
+
+        sender = SyslogSender(settings.audit.syslog, settings.host_id, settings.audit.site)
+        return Forwarder(settings.audit_path, self.objects, sender)
+
     def _ready(self) -> None:
         self.objects.check()
         self.index.check()
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("receiver", "spool", "queue", "index", "objects"):
+        for name in ("receiver", "spool", "queue", "audit", "index", "objects"):
             part = self.__dict__.pop(name, None)
             if part is not None:
                 part.close()

@@ -110,6 +110,12 @@ class HttpSettings(_Section):
     )
     max_parts: int = Field(100_000, ge=1, description="parts of a STOW request at most")
     max_results: int = Field(5000, ge=1, description="most results of one QIDO answer")
+    picture_processes: int = Field(2, ge=1, le=64, description="child processes that decode and draw, in each process")
+    picture_memory_bytes: int = Field(2048 * MIB, ge=512 * MIB, description="address space of each of these, bytes")
+    picture_seconds: int = Field(20, ge=1, description="longest time to decode and draw one picture, seconds")
+    picture_max_pixels: int = Field(
+        200_000_000, ge=1, description="most values (rows by columns by samples) of a picture; more are refused"
+    )
     tls: TlsSettings = TlsSettings()
 
 
@@ -186,6 +192,40 @@ class ConflictSettings(_Section):
     current: Literal["first"] = Field("first", description="which content is found: the one received first")
 
 
+class SyslogSettings(_Section):
+    """The audit repository that events are sent on to."""
+
+    transport: Literal["off", "tls", "udp"] = Field("off", description="how events are sent on (RFC 5425, RFC 5426)")
+    host: str = Field("", description="host name or address of the audit repository")
+    port: Port = Field(6514, description="port of the audit repository")
+    ca: Path | None = Field(None, description="tls: PEM file of CAs; empty: those of the system")
+    certificate: Path | None = Field(None, description="tls: PEM file with the certificate chain to show")
+    key: Path | None = Field(None, description="tls: PEM file with its private key")
+    timeout_seconds: float = Field(10, gt=0, description="longest wait for the audit repository")
+
+    @model_validator(mode="after")
+    def _complete(self) -> SyslogSettings:
+        if (self.certificate is None) != (self.key is None):
+            message = "certificate and key go together"
+            raise ValueError(message)
+        if self.transport != "off" and not self.host:
+            message = "host is missing"
+            raise ValueError(message)
+        return self
+
+
+class AuditSettings(_Section):
+    """The audit trail: who saw, sent, changed or deleted what."""
+
+    enabled: bool = Field(True, description="keep the audit trail")
+    path: Path | None = Field(None, description="folder of the local audit log; empty: audit below data")
+    site: str = Field("", description="AuditEnterpriseSiteID of audit messages; empty: left out")
+    seal_seconds: float = Field(30, gt=0, description="time between two seals of the local log into the object store")
+    repeat_seconds: float = Field(60, gt=0, description="span in which repeated events, frames say, are added up")
+    retention_days: int = Field(0, ge=0, description="days the object store keeps a segment from deletion; 0: not told")
+    syslog: SyslogSettings = SyslogSettings()
+
+
 class LogSettings(_Section):
     """Logging."""
 
@@ -216,6 +256,7 @@ class Settings(BaseSettings):
     index: IndexSettings = IndexSettings()
     queue: QueueSettings = QueueSettings()
     conflict: ConflictSettings = ConflictSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
 
     @classmethod
@@ -248,6 +289,11 @@ class Settings(BaseSettings):
     def index_path(self) -> Path:
         """File of the SQLite index."""
         return self.index.path or self.data / "index.sqlite"
+
+    @property
+    def audit_path(self) -> Path:
+        """Folder of the local audit log."""
+        return self.audit.path or self.data / "audit"
 
     @property
     def run_path(self) -> Path:

@@ -25,7 +25,7 @@ from vna.queue.celery_queue import broker_conf, direct_queue
 from workers import transport
 from workers.process import WorkerProcess
 from workers.routing import LIFECYCLE, SWEEP_TASK, queue_names
-from workers.tasks import ingest, lifecycle
+from workers.tasks import audit, ingest, lifecycle
 
 # A child that has grown past this is replaced after its task, in KiB.
 _MAX_MEMORY_KIB = 384 * 1024
@@ -42,6 +42,7 @@ def make_app(settings: Settings, process: WorkerProcess | None = None) -> Celery
     held = process or WorkerProcess(settings)
     ingest.register(app, held)
     lifecycle.register(app, held, settings)
+    audit.register(app, held)
 
     def set_up_logging(**_: Any) -> None:
         observability.configure(settings.log)

@@ -15,7 +15,7 @@ from vna.config import Settings
 from vna.config import settings as configured
 from vna.ingest.receive import ingest_queue
 from vna.queue.celery_queue import broker_conf, direct_queue
-from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SWEEP_TASK, queue_names
+from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SEAL_TASK, SWEEP_TASK, audit_queue, queue_names
 
 _HEARTBEAT_SECONDS = 15
 
@@ -43,12 +43,18 @@ def make_app(settings: Settings) -> Celery:
 def schedule(settings: Settings) -> dict[str, Any]:
     """Return what is sent, how often, and when it is of no use any more."""
     every = settings.spool.sweep_seconds
+    seal = settings.audit.seal_seconds
     return {
         "sweep": {
             "task": SWEEP_TASK,
             "schedule": timedelta(seconds=every),
             # An old order to sweep is of no use: while no worker runs they must not pile up.
             "options": {"queue": ingest_queue(settings.spool.id), "expires": max(2 * every, 30)},
+        },
+        "seal": {
+            "task": SEAL_TASK,
+            "schedule": timedelta(seconds=seal),
+            "options": {"queue": audit_queue(settings.spool.id), "expires": max(2 * seal, 30)},
         },
         "heartbeat": {
             "task": HEARTBEAT_TASK,

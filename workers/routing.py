@@ -2,6 +2,8 @@
 
 ``ingest.<spool>`` and ``ingest-large.<spool>``
     Entries of one spool; only workers on hosts that reach its folder consume them.
+``audit.<spool>``
+    Seals of the local audit log beside that spool, apart, so that a backlog of ingest cannot hold them up.
 ``lifecycle``
     Jobs on what is stored.
 ``federation``
@@ -16,10 +18,16 @@ from vna.ingest.receive import ingest_queue
 LIFECYCLE = "lifecycle"
 FEDERATION = "federation"
 SWEEP_TASK = "vna.ingest.sweep"
+SEAL_TASK = "vna.audit.seal"
 HEARTBEAT_TASK = "vna.lifecycle.heartbeat"
+
+
+def audit_queue(spool_id: str) -> str:
+    """Return the name of the queue whose workers can reach the local audit log beside a spool."""
+    return f"audit.{spool_id}"
 
 
 def queue_names(settings: Settings) -> list[str]:
     """Return every queue that a worker beside this spool can serve."""
     spool = settings.spool.id
-    return [ingest_queue(spool), ingest_queue(spool, large=True), LIFECYCLE, FEDERATION]
+    return [ingest_queue(spool), ingest_queue(spool, large=True), audit_queue(spool), LIFECYCLE, FEDERATION]

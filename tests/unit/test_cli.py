@@ -17,7 +17,7 @@ from vna.cli.open_archive import age, size
 from vna.cli.rotating import RotatingLog, tail
 
 VNA = Path(sys.executable).parent / "vna"
-COMMANDS = ("up", "status", "load", "echo", "spool", "quarantine", "reindex", "config")
+COMMANDS = ("up", "status", "load", "echo", "spool", "quarantine", "reindex", "audit", "user", "key", "config")
 
 
 def vna(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,13 @@ def test_help_lists_every_command_with_what_it_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", *COMMANDS, *(f"quarantine {name}" for name in ("list", "show", "retry", "drop"))]
+    "command",
+    [
+        "",
+        *COMMANDS,
+        *(f"quarantine {name}" for name in ("list", "show", "retry", "drop")),
+        *(f"audit {name}" for name in ("list", "verify", "export", "seal")),
+    ],
 )
 def test_help_of_each_command_is_there_and_quick(tmp_path: Path, command: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

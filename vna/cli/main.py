@@ -18,6 +18,9 @@ _COMMANDS = {
     "spool": ("vna.cli.spool", "List what is received but not yet stored."),
     "quarantine": ("vna.cli.quarantine", "List, show, retry or drop what could not be stored."),
     "reindex": ("vna.cli.reindex", "Rebuild the index from the object store."),
+    "audit": ("vna.cli.audit", "Read, check and export the audit trail."),
+    "user": ("vna.cli.user", "Add, change and disable the people who may sign in."),
+    "key": ("vna.cli.key", "Make and remove API keys for machines."),
     "config": ("vna.cli.config", "Show every setting, its value and where it may be set."),
 }
 

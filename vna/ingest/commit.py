@@ -41,7 +41,7 @@ from vna.ingest.filemeta import content_digest
 from vna.ingest.journal import Journal
 from vna.ingest.quarantine import TORN, Quarantine
 from vna.ingest.spool import Spool, SpoolEntry
-from vna.ports.index import Index, Outcome
+from vna.ports.index import Index, Outcome, Upserted
 from vna.ports.objects import ObjectStore, Put
 
 log = structlog.get_logger(__name__)
@@ -67,6 +67,7 @@ class Built(Protocol):
 
 Build = Callable[[Path, str, int, int, Origin], Built]
 Rebuild = Callable[[bytes], IndexedInstance]
+OnCommitted = Callable[[Sequence[IndexedInstance], Sequence[Upserted]], None]
 
 
 @dataclass(slots=True)
@@ -123,6 +124,8 @@ class Committer:
     interrupts
         What the caller's own machinery raises into a call that takes too long.
         While an entry is read that is the entry's fault; while a batch is stored it is nobody's.
+    on_committed
+        Told of each batch when it is stored and indexed, before its entries leave the spool.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class Committer:
         build: Build = document.build,
         rebuild: Rebuild = document.rebuild,
         interrupts: tuple[type[Exception], ...] = (),
+        on_committed: OnCommitted = lambda _instances, _outcomes: None,
     ) -> None:
         self._spool = spool
         self._objects = objects
@@ -147,6 +151,7 @@ class Committer:
         self._build = build
         self._rebuild = rebuild
         self._interrupts = interrupts
+        self._on_committed = on_committed
         self._buffer = memoryview(bytearray(_BUFFER))
         self._failing = False
         self._one = threading.Lock()
@@ -307,6 +312,7 @@ class Committer:
         instances = [item.instance for item in unique]
         outcomes = self._index.upsert(instances) if instances else []
         report.conflicts += note_conflicts(self._objects, self._index, instances, outcomes)
+        self._on_committed(instances, outcomes)
         keys = {instance.key for instance in instances}
         done = [item for item in ready if item.instance.key in keys]
         for item in done:

@@ -6,6 +6,7 @@ from vna.domain.errors import NotFoundError
 from vna.domain.query import Selector
 from vna.domain.records import Location
 from vna.ports.index import Index
+from vna.retrieve import noted
 
 
 def select(index: Index, study: str, series: str | None = None, instance: str | None = None) -> list[Location]:
@@ -19,6 +20,7 @@ def select(index: Index, study: str, series: str | None = None, instance: str | 
     selector = Selector(studies=(study,), series=(series,) if series else (), instances=(instance,) if instance else ())
     found = list(index.locate(selector))
     if found:
+        noted.note(found)
         return found
     parts = [f"study {study}"]
     parts += [f"series {series}"] if series else []

@@ -16,7 +16,7 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 
 from vna.config import DimseSettings
-from vna.gateways.dimse import stats
+from vna.gateways.dimse import audited, stats
 from vna.gateways.dimse.access import AccessPolicy
 from vna.gateways.dimse.contexts import Supported
 from vna.gateways.dimse.handover import hand_over
@@ -31,6 +31,7 @@ from vna.gateways.dimse.negotiation import (
 from vna.gateways.dimse.pdu import ABORT_NO_REASON, USER, PduError, PduStream, PeerClosedError, encode_abort
 from vna.gateways.dimse.storage import StorageAssociation
 from vna.ingest.receive import Receiver
+from vna.security.audit import NoTrail, Recorder
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Parts:
     services: Services | None = None
     tls: ssl.SSLContext | None = None
     served_elsewhere: frozenset[str] = field(default=frozenset())
+    audit: Recorder = field(default_factory=NoTrail)
 
 
 class Connection(threading.Thread):
@@ -185,6 +187,7 @@ class Connection(threading.Thread):
     def _reject(self, stream: PduStream, request: AssociateRequest, rejection: Rejection) -> None:
         stats.REJECTED.labels(f"{rejection.result}.{rejection.source}.{rejection.reason}").inc()
         log.warning("%s %s: rejected: %s", self._peer, request.calling, rejection.why)
+        audited.refused(self._parts.audit, request, self._peer, rejection.why)
         stream.finish(min(self._parts.settings.artim_seconds, 5.0), rejection.encode())
 
     def _receive(self, stream: PduStream, request: AssociateRequest) -> None:
@@ -207,6 +210,9 @@ class Connection(threading.Thread):
         stats.ASSOCIATIONS.labels("storage").inc()
         begin = time.monotonic()
         how = storage.run()
+        audited.stored(
+            self._parts.audit, request, self._peer, how, instances=storage.instances, not_taken=storage.refused
+        )
         if how != "released":
             stats.ABORTED.labels(how.partition(":")[0]).inc()
         log.info(

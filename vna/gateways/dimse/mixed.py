@@ -17,12 +17,14 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import PresentationContext
 
 from vna.config import DimseSettings
+from vna.gateways.dimse import audited
 from vna.gateways.dimse.command import MAX_COMMAND
 from vna.gateways.dimse.negotiation import AssociateRequest, Context
 from vna.gateways.dimse.pdu import PduError
 from vna.gateways.dimse.storage import StorageAssociation
 from vna.ingest.receive import Receiver
 from vna.peers.commands import C_STORE_RQ, Command
+from vna.security.audit import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,9 @@ class MixedStorage:
             max_object_bytes=settings.max_object_bytes,
             close_seconds=settings.artim_seconds,
         )
+        self._request = request
+        self._address = requestor.address or ""
+        self._told = False
         self._dimse.receive_primitive = self.receive  # type: ignore[method-assign]  # there is no hook for it
 
     def receive(self, primitive: P_DATA) -> None:
@@ -123,6 +128,15 @@ class MixedStorage:
         primitive = P_DATA()
         primitive.presentation_data_value_list.append((context_id, data))
         self._usual(primitive)
+
+    def tell(self, audit: Recorder, how: str) -> None:
+        """Tell the audit trail what was received, once."""
+        if not self._told:
+            self._told = True
+            storage = self._storage
+            audited.stored(
+                audit, self._request, self._address, how, instances=storage.instances, not_taken=storage.refused
+            )
 
     def close(self) -> None:
         """Leave nothing of a data set that is not complete."""

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+from vna.domain.records import Location
 from vna.gateways.dimse.statuses import LONGEST_COMMENT, Failure
 from vna.peers import commands
 from vna.peers.channel import Channel, ProtocolError
@@ -64,12 +65,21 @@ class Operation:
         What was asked.
     cancelled
         Whether a C-CANCEL came with the request.
+
+    Attributes
+    ----------
+    status
+        Status of the last response; ``None`` while there was none.
+    sent
+        Instances that a receiver has taken.
     """
 
     def __init__(self, channel: Channel, request: Request, *, cancelled: bool = False) -> None:
         self.channel = channel
         self.request = request
         self._cancelled = cancelled
+        self.status: int | None = None
+        self.sent: list[Location] = []
 
     def cancelled(self) -> bool:
         """Say whether the requestor has cancelled the operation; does not wait.
@@ -115,6 +125,7 @@ class Operation:
         failure
             Error Comment and Offending Element to tell.
         """
+        self.status = status
         request = self.request
         elements: list[tuple[int, Value]] = [
             (commands.AFFECTED_SOP_CLASS, request.sop_class),

@@ -197,8 +197,10 @@ class SubOperations:
         counts.remaining -= 1
         if status == SUCCESS:
             counts.completed += 1
+            self._operation.sent.append(location)
         elif status is not None and is_store_warning(status):
             counts.warning += 1
+            self._operation.sent.append(location)
         else:
             counts.failed += 1
             self._failed.append(location.uids.sop)

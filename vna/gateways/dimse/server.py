@@ -22,6 +22,8 @@ from vna.gateways.dimse.processes import parent_lives, supervise
 from vna.gateways.dimse.tls import server_context
 from vna.ingest.receive import Receiver
 from vna.ports.queue import Queue
+from vna.security.audit import NoTrail, Recorder
+from vna.security.audit_events import application_activity
 from vna.stopping import Stop
 
 log = logging.getLogger(__name__)
@@ -66,9 +68,17 @@ class Gateway:
         The way into the archive.
     services
         What serves associations for other services than storage; without it they are not accepted.
+    audit
+        Where to tell who called.
     """
 
-    def __init__(self, settings: DimseSettings, receiver: Receiver, services: Services | None = None) -> None:
+    def __init__(
+        self,
+        settings: DimseSettings,
+        receiver: Receiver,
+        services: Services | None = None,
+        audit: Recorder | None = None,
+    ) -> None:
         supported = Supported.configured(settings.private_sop_classes, settings.private_transfer_syntaxes)
         elsewhere: frozenset[str] = frozenset()
         if services is not None:
@@ -83,6 +93,7 @@ class Gateway:
             services,
             server_context(settings.tls),
             elsewhere,
+            audit or NoTrail(),
         )
         self._most = settings.max_associations + _WAITING
         self._connections: set[Connection] = set()
@@ -169,13 +180,15 @@ def run_process(settings: Settings, keep_on: Callable[[], bool] = lambda: True) 
     sys.setswitchinterval(_SWITCH_SECONDS)
     archive = Archive(settings)
     try:
-        gateway = Gateway(settings.dimse, archive.receiver, _services(archive))
+        gateway = Gateway(settings.dimse, archive.receiver, _services(archive), archive.audit)
         gateway.start(open_listener(settings.dimse))
         threading.Thread(target=_warm, args=(archive.queue,), name="warm-queue", daemon=True).start()
+        archive.audit.record(application_activity("vna-dimse", start=True, ae_title=settings.dimse.ae_title))
         log.info("DIMSE: %s listens on %s:%d", settings.dimse.ae_title, settings.dimse.host, settings.dimse.port)
         while not stop.wait(1.0) and keep_on():
             pass
         gateway.stop()
+        archive.audit.record(application_activity("vna-dimse", start=False, ae_title=settings.dimse.ae_title))
     finally:
         archive.close()
 

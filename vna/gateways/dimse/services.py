@@ -22,7 +22,7 @@ from vna.bootstrap import Archive
 from vna.config import DimseSettings
 from vna.dicom.dataset import IDENTIFIER_SYNTAXES
 from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from vna.gateways.dimse import query, retrieve
+from vna.gateways.dimse import audited, query, retrieve
 from vna.gateways.dimse.contexts import VERIFICATION, Supported
 from vna.gateways.dimse.mixed import MixedStorage
 from vna.gateways.dimse.operation import Operation, Request
@@ -150,6 +150,7 @@ class _Serving:
         storage: MixedStorage | None = getattr(event.assoc, "vna_storage", None)
         if storage is not None:
             storage.close()
+            storage.tell(self._archive.audit, "aborted" if event.event is evt.EVT_ABORTED else "released")
 
     def _serve(self, assoc: Association, message: Any, context_id: int) -> bool:
         """Answer a request, or say that it is none of ours."""
@@ -163,16 +164,20 @@ class _Serving:
         if serve is None:
             return False
         request = _request(assoc, message, context)
+        operation: Operation | None = None
         cancelled = assoc.dimse.cancel_req.pop(request.message_id, None) is not None
         try:
             with Takeover(assoc, self._settings.idle_seconds) as taken:
-                serve(Operation(taken.channel, request, cancelled=cancelled))
+                operation = Operation(taken.channel, request, cancelled=cancelled)
+                serve(operation)
         except ChannelClosedError as error:
             log.info("%s: %s before the request was served", request.calling, error)
         except Exception:  # the association was aborted: a message was cut short
             log.exception("%s: request given up", request.calling)
         finally:
             assoc.dimse.cancel_req.clear()
+            if operation is not None:
+                audited.served(self._archive, operation, str(assoc.requestor.address or ""))
         return True
 
     def _service(self, assoc: Association, message: Any, sop_class: str) -> Callable[[Operation], None] | None:

@@ -1,0 +1,185 @@
+"""What the HTTP gateway tells the audit trail: one event a request, told when its answer has ended.
+
+What was stored is told by whoever commits it (:mod:`vna.ingest.audited`). A
+viewer asks for the frames of a study one by one: those are added up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vna.bootstrap import Archive
+from vna.domain.audit import AuditEvent, Kind, Outcome, Participant, QueryObject, Role, StudyObject, count_studies
+from vna.retrieve import noted
+from vna.security import audit_events as events
+
+log = logging.getLogger(__name__)
+
+_TRANSFERS = frozenset({"retrieve-study", "retrieve-series", "retrieve-instance", "wado-uri"})
+_DOWNLOADS = ("zip", "download")
+_SEARCHES = frozenset({"page-search", "page-patient"})
+# One event each; everything else that shows instances is added up.
+_SINGLE = frozenset({"retrieve-metadata"})
+_DESTROYS = frozenset({"page-quarantine-drop"})
+_REFUSED = frozenset({401, 403})
+
+
+@dataclass(slots=True)
+class _Answered:
+    """One request, and how it was answered."""
+
+    scope: Scope
+    found: list[tuple[str, str]]
+    status: int = 500
+    whole: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the resource, empty for none."""
+        return str(getattr(self.scope.get("route"), "name", ""))
+
+    @property
+    def url(self) -> str:
+        """Path and query."""
+        query = self.scope.get("query_string", b"").decode("latin-1")
+        return f"{self.scope['path']}?{query}" if query else str(self.scope["path"])
+
+    @property
+    def client(self) -> Participant:
+        """Who asked."""
+        address = self.scope.get("client")
+        return Participant(_user(self.scope), requestor=True, address=str(address[0]) if address else "")
+
+    @property
+    def studies(self) -> tuple[StudyObject, ...]:
+        """The studies that the answer is of."""
+        if self.found:
+            return count_studies(self.found)
+        study = self.scope.get("path_params", {}).get("study")
+        return (StudyObject(study),) if study else ()
+
+
+def _user(scope: Scope) -> str:
+    """Return who is signed in, as whoever let the request in has noted it in ``scope["user"]``."""
+    user: Any = scope.get("user")
+    if isinstance(user, str):
+        return user or "anonymous"
+    for attribute in ("identity", "name", "display_name"):
+        try:
+            value = getattr(user, attribute, "")
+        except NotImplementedError:  # what Starlette's anonymous user says
+            continue
+        if isinstance(value, str) and value:
+            return value
+    return "anonymous"
+
+
+class Audited:
+    """Passes requests on to an application, and tells what they were.
+
+    Parameters
+    ----------
+    app
+        The application.
+    archive
+        Whose trail is told.
+    """
+
+    def __init__(self, app: ASGIApp, archive: Archive) -> None:
+        self._app = app
+        self._archive = archive
+        # Patients are looked up after the answer, beside the event loop and in the order of the answers.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit-http")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or not self._archive.settings.audit.enabled:
+            await self._app(scope, receive, send)
+            return
+        answered = _Answered(scope, noted.begin())
+
+        async def seen(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answered.status = message["status"]
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                answered.whole = True
+
+        try:
+            await self._app(scope, receive, seen)
+        finally:
+            tell = self._event(answered)
+            if tell is not None:
+                self._thread.submit(self._tell, tell)
+
+    def close(self) -> None:
+        """Tell what waits."""
+        self._thread.shutdown(wait=True)
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception:
+            log.exception("audit: a request could not be told")
+
+    def _event(self, answered: _Answered) -> Callable[[], None] | None:
+        """Return what tells the trail of a request; ``None`` if there is nothing to tell."""
+        if answered.status in _REFUSED:
+            return lambda: self._refused(answered)
+        name = answered.name
+        if name.startswith("search-") or name in _SEARCHES:
+            return lambda: self._searched(answered)
+        if answered.status >= 400:
+            return None
+        if name in _DESTROYS:
+            return lambda: self._destroyed(answered)
+        if not answered.studies or answered.scope["method"] not in {"GET", "DELETE"}:
+            return None
+        return lambda: self._retrieved(answered)
+
+    def _refused(self, answered: _Answered) -> None:
+        client, path = answered.client, str(answered.scope["path"])
+        detail = f"{answered.scope['method']} refused with {answered.status}"
+        event = events.refused_access(client, self._archive.process, path, detail)
+        # By resource: a client that tries every study is one event a minute, with the first path it tried.
+        key = ("refused", client, answered.name or path.split("/")[1], answered.status)
+        self._archive.audit.repeated(key, event)
+
+    def _searched(self, answered: _Answered) -> None:
+        source = replace(answered.client, role=Role.SOURCE)
+        process = replace(self._archive.process, role=Role.DESTINATION)
+        outcome = Outcome.SUCCESS if answered.status < 400 else Outcome.MINOR_FAILURE
+        asked = QueryObject(str(answered.scope["path"]), answered.url)
+        self._archive.audit.record(events.query(source, process, asked, outcome, f"status {answered.status}"))
+
+    def _destroyed(self, answered: _Answered) -> None:
+        people = (answered.client, self._archive.process)
+        self._archive.audit.record(AuditEvent(Kind.INSTANCES_ACCESSED, "D", people, target=answered.url))
+
+    def _retrieved(self, answered: _Answered) -> None:
+        archive, client, name = self._archive, answered.client, answered.name
+        studies = archive.audit_patients.fill(answered.studies)
+        if answered.scope["method"] == "DELETE":
+            archive.audit.record(events.study_deleted(client, studies, f"{name}, status {answered.status}"))
+        elif name in _TRANSFERS or any(word in name for word in _DOWNLOADS):
+            event = events.transferred(
+                replace(archive.process, role=Role.SOURCE),
+                replace(client, role=Role.DESTINATION),
+                studies,
+                action="R",
+                outcome=Outcome.SUCCESS if answered.whole else Outcome.MINOR_FAILURE,
+                detail=name if answered.whole else f"{name}, broken off",
+            )
+            archive.audit.record(event)
+        else:
+            event = events.accessed(client, archive.process, studies, detail=name)
+            if name in _SINGLE:
+                archive.audit.record(event)
+            else:
+                archive.audit.repeated(("accessed", client, name, tuple(one.uid for one in studies)), event)
