@@ -21,7 +21,7 @@ from rich.table import Table
 from vna.cli.network import reachable
 from vna.cli.supervisor import Part, Supervisor
 from vna.config import Settings, load_settings
-from vna.domain.errors import ConfigurationError
+from vna.domain.errors import ArchiveError, ConfigurationError
 from vna.stopping import Stop
 
 # Clients wait for gateways; workers may wait. Five steps of niceness give a gateway about three times the share.
@@ -107,7 +107,26 @@ def _describe(settings: Settings, console: Console) -> None:
     )
     console.print("  vna load FOLDER        (any folder of DICOM files)", highlight=False)
     console.print(f"  curl {scheme}://{http.host}:{http.port}/dicom-web/studies", highlight=False)
+    console.print(f"Look at it: {scheme}://{http.host}:{http.port}/ui/", highlight=False)
     console.print("What happens: `vna status`. Ctrl-C stops everything.")
+
+
+def _first_administrator(settings: Settings, console: Console) -> None:
+    """Print the one-time password of the first administrator, where there is no user yet."""
+    from vna.bootstrap import Archive
+
+    archive = Archive(settings)
+    try:
+        given = archive.accounts.first_administrator()
+    except ArchiveError as error:
+        console.print(f"No first administrator yet: {error}; later: vna user add NAME --role administrator")
+        return
+    finally:
+        archive.close()
+    if given:
+        console.print(
+            f"From elsewhere sign in as admin with the one-time password [bold]{given}[/bold]", highlight=False
+        )
 
 
 def _without_password(url: str) -> str:
@@ -169,6 +188,7 @@ def command(data: Path | None, quiet: bool) -> None:
         supervisor.start()
         try:
             _describe(settings, console)
+            _first_administrator(settings, console)
             supervisor.watch()
         finally:
             console.print("stopping …")

@@ -1,79 +1,124 @@
-"""Who is answered without credentials: by default loopback alone."""
+"""Who may do what over HTTP: credentials first, then what is allowed without, by default loopback alone."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vna.config import HttpSettings
-from vna.gateways.dicomweb.errors import error_response
+from vna.domain.errors import ArchiveError
+from vna.gateways.dicomweb.anonymous import Anonymous
+from vna.gateways.dicomweb.credentials import Credentials, WrongCredentialsError
+from vna.gateways.dicomweb.errors import archive_error, error_response
+from vna.security.principals import Permission, Principal, Role, roles_with
 
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/health", "/ready", "/ui/sign-in"})
 """Answered to everybody: a load balancer asks there, and they tell nothing of patients."""
-
-_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"})
+_OPEN_BELOW = "/ui/static/"
+_OWN_PATHS = frozenset({"/ui/password", "/ui/sign-out"})
+_PAGES = ("/ui", "/ohif")
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="archive", Basic realm="archive", charset="UTF-8"'}
 
 
 class AccessControl:
     """Refuses what the configuration does not allow, before anything is read.
 
-    With ``loopback``, a request that came through a proxy is not from loopback,
-    although its connection is; and the Host field must name this host, so that
-    a page of a stranger in a browser here cannot reach the archive by pointing
-    its own name at 127.0.0.1.
+    The principal is told to handlers in ``request.state.principal``.
+
+    Parameters
+    ----------
+    app
+        What answers those who may.
+    settings
+        The gateway's settings.
+    credentials
+        Finds out whose the credentials of a request are.
     """
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: HttpSettings, credentials: Credentials) -> None:
         self._app = app
-        self._allow = settings.allow_anonymous
-        self._names = {
-            "localhost",
-            settings.host.lower(),
-            (urlsplit(settings.base_url).hostname or "localhost").lower(),
-        }
+        self._anonymous = Anonymous(settings)
+        self._credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._allow == "any":
+        if scope["type"] not in {"http", "websocket"} or self._is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        reason = self._refusal(scope)
-        if not reason:
-            await self._app(scope, receive, send)
-            return
-        hint = "set VNA_HTTP__ALLOW_ANONYMOUS to allow more"
-        await error_response(403, "forbidden", f"{reason}; {hint}")(scope, receive, send)
+        refusal = await self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> str:
-        if self._allow == "never":
-            return "requests without credentials are not answered"
-        client = scope.get("client")
-        if not client or not _is_loopback(client[0]):
-            return f"requests without credentials are answered from loopback only, not from {client and client[0]}"
-        headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
-        for name, value in headers:
-            if name in _FORWARDED:
-                return "requests without credentials are answered from loopback only, not through a proxy"
-            if name == b"host" and not self._is_own(value.decode("latin-1")):
-                return "the Host field names another host than this one"
-        return ""
+    @staticmethod
+    def _is_open(path: str) -> bool:
+        return path in OPEN_PATHS or path.startswith(_OPEN_BELOW)
 
-    def _is_own(self, host: str) -> bool:
+    async def _refusal(self, scope: Scope) -> Response | None:
+        """Return the answer that refuses a request, ``None`` for one that may pass."""
+        connection = HTTPConnection(scope)
         try:
-            name = (urlsplit(f"//{host}").hostname or "").lower()
-        except ValueError:
-            return False
-        return name in self._names or _is_loopback(name)
+            principal = await self._credentials.of(connection)
+        except WrongCredentialsError as error:
+            headers = _CHALLENGE | ({"Retry-After": str(error.wait)} if error.wait else {})
+            return error_response(429 if error.wait else 401, "credentials", str(error), headers)
+        except ArchiveError as error:
+            return archive_error(connection, error)  # type: ignore[arg-type]  # it looks at the error alone
+        if principal is None:
+            reason = self._anonymous.refusal(scope)
+            if reason:
+                return _unknown(scope, connection, reason)
+            principal = Principal("anonymous", Role.ADMINISTRATOR, "network")
+        scope.setdefault("state", {})["principal"] = principal
+        return self._forbidden(scope, connection, principal)
+
+    @staticmethod
+    def _forbidden(scope: Scope, connection: HTTPConnection, principal: Principal) -> Response | None:
+        path, method = scope["path"], scope.get("method", "GET")
+        if method not in _SAFE and principal.means in {"session", "network"} and _cross_site(connection):
+            return error_response(403, "cross-site", "a page of another site must not change anything here")
+        if path in _OWN_PATHS:
+            return None
+        if principal.must_change_password and _is_page(path):
+            return RedirectResponse("/ui/password", 303)
+        needed = _needed(path, method)
+        if principal.may(needed):
+            return None
+        reason = (
+            "the one-time password must be changed first"
+            if principal.must_change_password
+            else f"{principal.name} ({principal.role}) may not {needed}: that is for {' and '.join(roles_with(needed))}"
+        )
+        return error_response(403, "forbidden", reason)
 
 
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        parsed = parsed.ipv4_mapped
-    return parsed.is_loopback
+def _unknown(scope: Scope, connection: HTTPConnection, reason: str) -> Response:
+    """Answer a request that came without credentials: a person is sent to sign in."""
+    if _is_page(scope["path"]) and scope.get("method") == "GET" and "text/html" in connection.headers.get("accept", ""):
+        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
+        return RedirectResponse(f"/ui/sign-in?next={quote(scope['path'] + query, safe='')}", 303)
+    hint = "send an API key or sign in, or set VNA_HTTP__ALLOW_ANONYMOUS to allow more"
+    return error_response(401, "unauthorised", f"{reason}; {hint}", _CHALLENGE)
+
+
+def _is_page(path: str) -> bool:
+    return any(path == page or path.startswith(f"{page}/") for page in _PAGES)
+
+
+def _needed(path: str, method: str) -> Permission:
+    if path.startswith("/ui/operations"):
+        return Permission.OBSERVE if method in _SAFE else Permission.OPERATE
+    if path == "/metrics":
+        return Permission.OBSERVE
+    return Permission.READ if method in _SAFE else Permission.STORE
+
+
+def _cross_site(connection: HTTPConnection) -> bool:
+    """Say whether a browser tells that another site's page makes the request (Fetch Metadata; RFC 6454 Origin)."""
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    origin = connection.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != connection.headers.get("host", "")

@@ -15,10 +15,19 @@ from starlette.types import ASGIApp
 from vna.bootstrap import Archive
 from vna.gateways.dicomweb import frames, health, metadata, qido, stow, wado
 from vna.gateways.dicomweb.access import AccessControl
+from vna.gateways.dicomweb.audited import Audited
+from vna.gateways.dicomweb.capabilities import capabilities, paths
+from vna.gateways.dicomweb.compress import Compression
+from vna.gateways.dicomweb.conditional import conditional
 from vna.gateways.dicomweb.context import Gateway
+from vna.gateways.dicomweb.credentials import Credentials
 from vna.gateways.dicomweb.errors import EXCEPTION_HANDLERS
 from vna.gateways.dicomweb.links import BASE
+from vna.security.audit_events import application_activity
+from vna.security.throttle import Throttle
 from vna.web import routes as pages
+from vna.web import sign_in
+from vna.web.pages_http import Site
 
 Handler = Callable[[Gateway, Request], Awaitable[Response]]
 
@@ -40,14 +49,14 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", f"{BASE}/instances", "search-instances", qido.search_instances),
     ("GET", f"{_STUDY}/instances", "search-instances", qido.search_instances),
     ("GET", f"{_SERIES}/instances", "search-instances", qido.search_instances),
-    ("GET", _STUDY, "retrieve-study", wado.retrieve),
-    ("GET", _SERIES, "retrieve-series", wado.retrieve),
-    ("GET", _INSTANCE, "retrieve-instance", wado.retrieve),
-    ("GET", f"{_STUDY}/metadata", "retrieve-metadata", metadata.retrieve_metadata),
-    ("GET", f"{_SERIES}/metadata", "retrieve-metadata", metadata.retrieve_metadata),
-    ("GET", f"{_INSTANCE}/metadata", "retrieve-metadata", metadata.retrieve_metadata),
-    ("GET", _INSTANCE + "/frames/{frames}", "retrieve-frames", frames.retrieve_frames),
-    ("GET", _INSTANCE + "/bulkdata/{path}", "retrieve-bulkdata", frames.retrieve_bulk),
+    ("GET", _STUDY, "retrieve-study", conditional(wado.retrieve)),
+    ("GET", _SERIES, "retrieve-series", conditional(wado.retrieve)),
+    ("GET", _INSTANCE, "retrieve-instance", conditional(wado.retrieve)),
+    ("GET", f"{_STUDY}/metadata", "retrieve-metadata", conditional(metadata.retrieve_metadata)),
+    ("GET", f"{_SERIES}/metadata", "retrieve-metadata", conditional(metadata.retrieve_metadata)),
+    ("GET", f"{_INSTANCE}/metadata", "retrieve-metadata", conditional(metadata.retrieve_metadata)),
+    ("GET", _INSTANCE + "/frames/{frames}", "retrieve-frames", conditional(frames.retrieve_frames)),
+    ("GET", _INSTANCE + "/bulkdata/{path}", "retrieve-bulkdata", conditional(frames.retrieve_bulk)),
 )
 """Method, path, name (in the metrics) and handler of every resource."""
 
@@ -55,22 +64,36 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
 def build(archive: Archive) -> ASGIApp:
     """Return the application on an archive; it closes the archive when it ends."""
     gateway = Gateway(archive)
+    throttle = Throttle()
+    credentials = Credentials(gateway, throttle)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         # The parts connect now rather than in the first request, which would wait for it.
         await gateway.in_thread(gateway.open)
+        archive.audit.record(application_activity("vna-http", start=True))
         yield
+        await gateway.in_thread(audited.close)
+        archive.audit.record(application_activity("vna-http", start=False))
         await gateway.in_thread(gateway.close)
 
+    options = [("OPTIONS", path, "capabilities", capabilities(ROUTES, path)) for path in paths(ROUTES)]
     app = Starlette(
-        routes=[*(_route(gateway, *each) for each in ROUTES), *pages.routes(archive, gateway.in_thread)],
+        routes=[
+            *(_route(gateway, *each) for each in (*ROUTES, *options)),
+            *pages.routes(archive, gateway.in_thread),
+            *sign_in.routes(Site(archive, gateway.in_thread), throttle),
+        ],
         exception_handlers=dict(EXCEPTION_HANDLERS),
-        middleware=[Middleware(AccessControl, settings=gateway.settings)],
+        middleware=[
+            Middleware(AccessControl, settings=gateway.settings, credentials=credentials),
+            Middleware(Compression),
+        ],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return gateway.metrics.count(app)
+    audited = Audited(app, archive)
+    return gateway.metrics.count(audited)
 
 
 def _route(gateway: Gateway, method: str, path: str, name: str, handler: Handler) -> Route:

@@ -1,0 +1,54 @@
+"""``vna key``: API keys for machines."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from vna.cli.open_archive import open_archive
+from vna.security.principals import Role
+
+
+@click.group("key", short_help="Make and remove API keys for machines.")
+def command() -> None:
+    """Make and remove API keys for machines.
+
+    A client sends its key with each request: Authorization: Bearer KEY.
+    """
+
+
+@command.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it may do.")
+@click.option("--days", type=click.IntRange(min=0), default=0, help="Days until it ends; 0 for never.")
+def add(name: str, role: str, days: int) -> None:
+    """Make a key and print it; it is told this once and not kept."""
+    with open_archive() as archive:
+        click.echo(archive.accounts.add_key(name, Role(role), days))
+
+
+@command.command("list")
+def show() -> None:
+    """List the keys, without what is secret of them."""
+    with open_archive() as archive:
+        keys = sorted(archive.accounts.keys(), key=lambda key: key.name)
+    if not keys:
+        click.echo("there is no API key; to make one: vna key add NAME --role viewer")
+        return
+    table = Table("id", "name", "role", "ends", box=None, pad_edge=False)
+    for key in keys:
+        ends = datetime.fromtimestamp(key.expires, UTC).strftime("%Y-%m-%d %H:%M UTC") if key.expires else "never"
+        table.add_row(key.id, key.name, key.role, ends)
+    Console().print(table)
+
+
+@command.command("remove")
+@click.argument("identity", metavar="ID")
+def remove(identity: str) -> None:
+    """End a key; gateways refuse it within 15 seconds."""
+    with open_archive() as archive:
+        archive.accounts.remove_key(identity)
+    click.echo(f"{identity} is removed")

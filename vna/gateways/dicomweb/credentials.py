@@ -1,0 +1,117 @@
+"""Whose the credentials of a request are: an API key, a user's name and password, or a session of the pages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import time
+from collections.abc import Callable
+
+from starlette.requests import HTTPConnection
+
+from vna.gateways.dicomweb.context import Gateway
+from vna.security.principals import Principal
+from vna.security.throttle import Throttle
+from vna.web.sign_in import COOKIE
+
+_MOST = 4096
+# What is known of credentials holds so long, in seconds: a key that is removed is refused after that at the latest.
+_KEY_SECONDS = 15.0
+_SESSION_SECONDS = 2.0
+_PASSWORD_SECONDS = 60.0
+
+
+class WrongCredentialsError(Exception):
+    """The credentials are wrong, or of nobody; ``wait`` are the seconds until the next try, 0 for now."""
+
+    def __init__(self, text: str, wait: float = 0) -> None:
+        super().__init__(text)
+        self.wait = math.ceil(wait)
+
+
+class Credentials:
+    """Finds out whose credentials are; what it found holds for some seconds.
+
+    Parameters
+    ----------
+    gateway
+        The archive, and the threads for what blocks.
+    throttle
+        Slows down who guesses passwords; shared with the page where people sign in.
+    """
+
+    def __init__(self, gateway: Gateway, throttle: Throttle) -> None:
+        self._gateway = gateway
+        self._throttle = throttle
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+
+    async def of(self, connection: HTTPConnection) -> Principal | None:
+        """Return whose the credentials are, ``None`` if there are none.
+
+        Raises
+        ------
+        WrongCredentialsError
+            There are some, and they are wrong.
+        ArchiveError
+            Nobody can tell now.
+        """
+        scheme, _, value = connection.headers.get("authorization", "").strip().partition(" ")
+        value = value.strip()
+        if scheme.lower() == "bearer":
+            return await self._bearer(value)
+        if scheme.lower() == "basic":
+            return await self._basic(value, connection.client.host if connection.client else "")
+        if scheme:
+            raise WrongCredentialsError(f"credentials of the scheme {scheme[:20]!r} are not understood")
+        session = connection.cookies.get(COOKIE, "")
+        if not session:
+            return None
+        # A session that is over is no error: its user is asked to sign in.
+        return await self._look_up(session, _SESSION_SECONDS, lambda: self._gateway.archive.sessions.read(session))
+
+    async def _bearer(self, token: str) -> Principal:
+        found = await self._look_up(token, _KEY_SECONDS, lambda: self._gateway.archive.accounts.check_key(token))
+        if found is None:
+            raise WrongCredentialsError("the API key is not known, or has ended")
+        return found
+
+    async def _basic(self, value: str, address: str) -> Principal:
+        try:
+            name, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+        except ValueError:
+            colon = name = password = ""
+        if not colon:
+            raise WrongCredentialsError("the credentials are no name and password (RFC 7617)")
+        subject = f"{name.lower()}\0{address}"
+        wait = self._throttle.wait(subject)
+        if wait > 0:
+            raise WrongCredentialsError("too many wrong passwords; try again later", wait)
+
+        def check() -> Principal | None:
+            user = self._gateway.archive.accounts.sign_in(name, password)
+            if user is None:
+                return None
+            return Principal(user.name, user.role, "password", must_change_password=user.must_change)
+
+        found = await self._look_up(f"basic {value}", _PASSWORD_SECONDS, check)
+        if found is None:
+            self._throttle.failed(subject)
+            raise WrongCredentialsError("the name or the password is wrong")
+        self._throttle.succeeded(subject)
+        return found
+
+    async def _look_up(self, secret: str, seconds: float, find: Callable[[], Principal | None]) -> Principal | None:
+        key = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+        now = time.monotonic()
+        known = self._known.get(key)
+        if known is not None and known[0] > now:
+            return known[1]
+        found = await self._gateway.in_thread(find)
+        if found is not None:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[key] = (now + seconds, found)
+        else:
+            self._known.pop(key, None)
+        return found

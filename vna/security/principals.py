@@ -1,0 +1,72 @@
+"""Who asks, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What somebody does with the archive.
+
+    A researcher, who sees de-identified data alone, is none of these as long as
+    the archive makes no such data.
+    """
+
+    VIEWER = "viewer"
+    TECHNOLOGIST = "technologist"
+    RECORDS_MANAGER = "records-manager"
+    ADMINISTRATOR = "administrator"
+
+
+class Permission(StrEnum):
+    """What a request needs."""
+
+    READ = "read"
+    """Search and retrieve, with patients' names."""
+    STORE = "store"
+    """Send instances."""
+    OBSERVE = "observe"
+    """See the state of the archive: operations, metrics, quarantine."""
+    OPERATE = "operate"
+    """Change it: retry and drop what is in quarantine."""
+
+
+_GRANTED: dict[Role, frozenset[Permission]] = {
+    Role.VIEWER: frozenset({Permission.READ}),
+    Role.TECHNOLOGIST: frozenset({Permission.READ, Permission.STORE, Permission.OBSERVE}),
+    Role.RECORDS_MANAGER: frozenset({Permission.READ, Permission.OBSERVE}),
+    Role.ADMINISTRATOR: frozenset(Permission),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody, or a machine, whose credentials were found right.
+
+    Attributes
+    ----------
+    name
+        Name of the user or of the API key.
+    role
+        What they do.
+    means
+        How they showed who they are: ``password``, ``session``, ``key``, or ``network``
+        for one who is trusted because of where the request came from.
+    must_change_password
+        Whether they may do nothing before they have chosen a password.
+    """
+
+    name: str
+    role: Role
+    means: str
+    must_change_password: bool = False
+
+    def may(self, permission: Permission) -> bool:
+        """Say whether they may do what needs a permission."""
+        return not self.must_change_password and permission in _GRANTED[self.role]
+
+
+def roles_with(permission: Permission) -> list[Role]:
+    """Return the roles that have a permission."""
+    return [role for role, granted in _GRANTED.items() if permission in granted]

@@ -1,0 +1,126 @@
+"""Signing in and out, and choosing a password."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from vna.domain.errors import InvalidInputError
+from vna.security.accounts import User
+from vna.security.principals import Principal
+from vna.security.sessions import SECONDS
+from vna.security.throttle import Throttle
+from vna.web.pages_http import Site, form_token, guarded, keep_token, page, problem, read_form
+
+COOKIE = "vna-session"
+_HOME = "/ui/"
+
+log = logging.getLogger(__name__)
+
+
+def routes(site: Site, throttle: Throttle) -> list[Route]:
+    """Return the routes of these pages; ``throttle`` slows down who guesses."""
+
+    async def show_sign_in(site: Site, request: Request) -> Response:
+        del site
+        return _form(request, "sign_in.html", next=_target(request.query_params.get("next", "")))
+
+    async def sign_in(site: Site, request: Request) -> Response:
+        fields = await read_form(request)
+        if fields is None:
+            return problem(request, 403, "Not from here", "This form was not sent by a page of the archive.")
+        name, password = fields.get("name", "").strip(), fields.get("password", "")
+        target = _target(fields.get("next", ""))
+        address = request.client.host if request.client else ""
+        subject = f"{name.lower()}\0{address}"
+        wait = throttle.wait(subject)
+        if wait > 0:
+            minutes = "a minute" if wait <= 60 else f"{wait / 60:.0f} minutes"
+            text = f"Too many wrong passwords. Try again in {minutes}."
+            return _form(request, "sign_in.html", 429, next=target, name=name, error=text)
+        user = await site.in_thread(site.archive.accounts.sign_in, name, password)
+        if user is None:
+            throttle.failed(subject)
+            log.warning("sign-in of %r from %s refused", name[:64], address)
+            error = "The name or the password is wrong."
+            return _form(request, "sign_in.html", 401, next=target, name=name, error=error)
+        throttle.succeeded(subject)
+        return await _signed_in(site, request, user, "/ui/password" if user.must_change else target)
+
+    async def sign_out(site: Site, request: Request) -> Response:
+        del site
+        if await read_form(request) is None:
+            return problem(request, 403, "Not from here", "This form was not sent by a page of the archive.")
+        answer = RedirectResponse("/ui/sign-in", 303)
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+    async def show_password(site: Site, request: Request) -> Response:
+        del site
+        return _form(request, "password.html", given=_principal(request).must_change_password)
+
+    async def change_password(site: Site, request: Request) -> Response:
+        fields = await read_form(request)
+        principal = _principal(request)
+        if fields is None or principal.means != "session":
+            return problem(request, 403, "Not from here", "Sign in, and send this form from the archive's own page.")
+        old, new, again = (fields.get(field, "") for field in ("old", "new", "again"))
+        given = principal.must_change_password
+        if new != again:
+            return _form(request, "password.html", 400, given=given, error="The two new passwords differ.")
+        if await site.in_thread(site.archive.accounts.sign_in, principal.name, old) is None:
+            return _form(request, "password.html", 401, given=given, error="The old password is wrong.")
+        try:
+            await site.in_thread(site.archive.accounts.change_password, principal.name, new)
+        except InvalidInputError as error:
+            text = f"{str(error)[0].upper()}{str(error)[1:]}."
+            return _form(request, "password.html", 400, given=given, error=text)
+        user = await site.in_thread(site.archive.accounts.user, principal.name)
+        return await _signed_in(site, request, user, _HOME)
+
+    table = (
+        ("GET", "/ui/sign-in", "page-sign-in", show_sign_in),
+        ("POST", "/ui/sign-in", "page-sign-in", sign_in),
+        ("POST", "/ui/sign-out", "page-sign-out", sign_out),
+        ("GET", "/ui/password", "page-password", show_password),
+        ("POST", "/ui/password", "page-password", change_password),
+    )
+
+    def made(method: str, path: str, name: str, handler: object) -> Route:
+        guard = guarded(handler)  # type: ignore[arg-type]  # each of the table is a handler
+
+        async def endpoint(request: Request) -> Response:
+            return await guard(site, request)
+
+        return Route(path, endpoint, methods=[method], name=name)
+
+    return [made(*each) for each in table]
+
+
+def _principal(request: Request) -> Principal:
+    principal: Principal = request.state.principal
+    return principal
+
+
+def _form(request: Request, template: str, status: int = 200, **context: object) -> Response:
+    token = form_token(request)
+    return keep_token(request, page(request, template, status, token=token, **context), token)
+
+
+async def _signed_in(site: Site, request: Request, user: User, target: str) -> Response:
+    session = await site.in_thread(site.archive.sessions.issue, user)
+    answer = RedirectResponse(target, 303)
+    secure = request.url.scheme == "https"
+    answer.set_cookie(COOKIE, session, max_age=SECONDS, path="/", httponly=True, samesite="lax", secure=secure)
+    return answer
+
+
+def _target(asked: str) -> str:
+    """Return where to go after signing in: a path of this archive, never another site."""
+    parts = urlsplit(asked)
+    own = asked.startswith("/") and not asked.startswith(("//", "/\\")) and not parts.netloc and asked.isprintable()
+    return asked if own and "\\" not in asked else _HOME
