@@ -13,6 +13,7 @@ from vna.dicom.header import Bulk
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import InvalidInputError, NotFoundError
 from vna.domain.records import Location
+from vna.gateways.dicomweb.conditional import located, range_field
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.links import Links
@@ -22,7 +23,6 @@ from vna.gateways.dicomweb.streaming import byte_range, range_headers, stream
 from vna.ingest.document import Metadata
 from vna.retrieve.frames import PIXEL_PATHS, Frames
 from vna.retrieve.metadata import load
-from vna.retrieve.select import select
 from vna.retrieve.values import ValueReader
 
 MAX_FRAMES = 100_000
@@ -163,7 +163,7 @@ async def _plain(gateway: Gateway, request: Request, metadata: Metadata, bulk: B
     if choice.offer.related or metadata.header.deflated:
         return await _one(gateway, choice, headers, reader.read(bulk))
     headers["Accept-Ranges"] = "bytes"
-    part = byte_range(request.headers.get("range"), bulk.length)
+    part = byte_range(range_field(request), bulk.length)
     if part is None:
         return await stream(gateway, reader.read(bulk), headers | {"Content-Length": str(bulk.length)})
     start, length = part
@@ -191,8 +191,7 @@ async def _one(gateway: Gateway, choice: Choice, headers: dict[str, str], conten
 
 
 def _locate(gateway: Gateway, request: Request) -> Location:
-    path = request.path_params
-    return select(gateway.archive.index, path["study"], path["series"], path["instance"])[0]
+    return located(gateway, request)[0]
 
 
 def _url(links: Links, location: Location) -> str:

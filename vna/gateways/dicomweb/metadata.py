@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.records import Attributes, Location
+from vna.gateways.dicomweb.conditional import located
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.native_xml import to_native_xml
@@ -17,7 +18,6 @@ from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.streaming import stream
 from vna.ports.objects import ObjectStore
 from vna.retrieve.metadata import linked, load_many
-from vna.retrieve.select import select
 
 OFFERS = (
     Offer("application/dicom+json", related=False),
@@ -30,10 +30,8 @@ _PIECE = 256 * 1024
 async def retrieve_metadata(gateway: Gateway, request: Request) -> Response:
     """Answer ``GET .../metadata`` of a study, a series or an instance."""
     choice = negotiate(gateway.accept(request), OFFERS)
-    path = request.path_params
-    archive = gateway.archive
-    found = await gateway.in_thread(select, archive.index, path["study"], path.get("series"), path.get("instance"))
-    data_sets = _data_sets(archive.objects, found, gateway.links(request))
+    found = await gateway.in_thread(located, gateway, request)
+    data_sets = _data_sets(gateway.archive.objects, found, gateway.links(request))
     if not choice.offer.related:
         return await stream(gateway, _json(data_sets), {"Content-Type": choice.offer.content})
     boundary = new_boundary()

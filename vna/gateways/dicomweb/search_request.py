@@ -16,7 +16,10 @@ ALL = "all"
 _FUZZY = "fuzzymatching"
 # The latter two (PS3.4 C.2.2.2.7, C.2.2.2.8) are told by the value itself, with them and without.
 _FLAGS = (_FUZZY, "emptyvaluematching", "multiplevaluematching")
+_PAGE = ("limit", "offset")
 _ELSEWHERE = frozenset({"accept"})
+PARAMETERS = ("includefield", *_PAGE, *_FLAGS)
+"""Query parameters of a search other than attributes."""
 _NAMES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
 
 
@@ -86,7 +89,7 @@ def parse_search(
             names = [part.strip() for part in value.split(",") if part.strip()]
             include_all |= ALL in names
             include |= {path_of(part) for part in names if part != ALL}
-        elif name in {"limit", "offset"} or name in _FLAGS or name in _ELSEWHERE:
+        elif name in _PAGE or name in _FLAGS or name in _ELSEWHERE:
             if name in single:
                 raise InvalidQueryError(f"{name}: stands twice", attribute=name)
             single[name] = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,18 +11,21 @@ from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import UnsupportedError
 from vna.domain.records import Location
+from vna.gateways.dicomweb.conditional import located, range_field
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.media import with_syntax
-from vna.gateways.dicomweb.negotiate import Choice, Offer, negotiate
+from vna.gateways.dicomweb.negotiate import STORED, Choice, Offer, negotiate
 from vna.gateways.dicomweb.streaming import byte_range, range_headers, stream
+from vna.gateways.dicomweb.zipped import ZIP, write_zip, zip_name
 from vna.ports.objects import ObjectStore
 from vna.retrieve.instances import Rendition, read, read_many, rendition
-from vna.retrieve.select import select
 
 DICOM = "application/dicom"
-_RELATED = Offer(DICOM, related=True)
 _SINGLE = Offer(DICOM, related=False)
+_ZIP = Offer(ZIP, related=False)
+OFFERS = (Offer(DICOM, related=True), _ZIP)
+INSTANCE_OFFERS = (OFFERS[0], _SINGLE, _ZIP)
 # PS3.18 8.7.3.5.2: who names no transfer syntax gets this one.
 _DEFAULT_SYNTAXES = (EXPLICIT_LITTLE,)
 
@@ -30,8 +33,12 @@ _DEFAULT_SYNTAXES = (EXPLICIT_LITTLE,)
 async def retrieve(gateway: Gateway, request: Request) -> Response:
     """Answer ``GET /studies/{study}``, and below it a series or an instance."""
     is_instance = "instance" in request.path_params
-    choice = negotiate(gateway.accept(request), (_RELATED, _SINGLE) if is_instance else (_RELATED,))
-    items = await gateway.in_thread(_renditions, gateway, request.path_params, choice)
+    choice = negotiate(gateway.accept(request), INSTANCE_OFFERS if is_instance else OFFERS)
+    items = await gateway.in_thread(_renditions, gateway, request, choice)
+    if choice.offer == _ZIP:
+        name = zip_name(items, below_study="series" in request.path_params)
+        headers = {"Content-Type": ZIP, "Content-Disposition": f'attachment; filename="{name}"'}
+        return await stream(gateway, write_zip(gateway.archive.objects, items), headers)
     if choice.offer.related:
         boundary = new_boundary()
         body = _related(gateway.archive.objects, items, boundary)
@@ -39,9 +46,10 @@ async def retrieve(gateway: Gateway, request: Request) -> Response:
     return await _single(gateway, request, items[0])
 
 
-def _renditions(gateway: Gateway, path: Mapping[str, str], choice: Choice) -> list[Rendition]:
-    found = select(gateway.archive.index, path["study"], path.get("series"), path.get("instance"))
-    return [_rendition(each, choice.syntaxes or _DEFAULT_SYNTAXES) for each in found]
+def _renditions(gateway: Gateway, request: Request, choice: Choice) -> list[Rendition]:
+    # A ZIP is for keeping: it holds what was received, unless something else is asked for.
+    default = (STORED,) if choice.offer == _ZIP else _DEFAULT_SYNTAXES
+    return [_rendition(each, choice.syntaxes or default) for each in located(gateway, request)]
 
 
 def _rendition(location: Location, syntaxes: Sequence[str]) -> Rendition:
@@ -66,16 +74,10 @@ async def _single(gateway: Gateway, request: Request, item: Rendition) -> Respon
     headers = _part_headers(item)
     if item.size is None:
         return await stream(gateway, read(objects, item), headers)
-    headers |= {"Accept-Ranges": "bytes", "ETag": f'"{item.location.digest}"'}
-    part = byte_range(request.headers.get("range"), item.size) if _range_counts(request, headers["ETag"]) else None
+    headers["Accept-Ranges"] = "bytes"
+    part = byte_range(range_field(request), item.size)
     if part is None:
         return await stream(gateway, read(objects, item), headers | {"Content-Length": str(item.size)})
     start, length = part
     pieces = objects.stream(item.location.key, start, length)
     return await stream(gateway, pieces, headers | range_headers(start, length, item.size), 206)
-
-
-def _range_counts(request: Request, tag: str) -> bool:
-    """Say whether the range is of the content that the client had before (RFC 9110 13.1.5)."""
-    condition = request.headers.get("if-range")
-    return condition is None or condition == tag
