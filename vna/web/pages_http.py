@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from vna.bootstrap import Archive
 from vna.domain import errors
 from vna.web import view_text
-from vna.web.view_operations import Rate
+from vna.web.view_operations import Watch
 
 HERE = Path(__file__).parent
 TOKEN_COOKIE = "vna-form"  # noqa: S105  # the name of a cookie
@@ -79,7 +79,7 @@ class Site:
     def __init__(self, archive: Archive, in_thread: InThread) -> None:
         self.archive = archive
         self.in_thread = in_thread
-        self.rate = Rate()
+        self.watch = Watch()
 
 
 @lru_cache(1)

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 @guarded
 async def operations(site: Site, request: Request) -> Response:
     """Answer ``GET /ui/operations``."""
-    found = await site.in_thread(state, site.archive, site.rate)
+    found = await site.in_thread(state, site.archive, site.watch)
     items, count = await site.in_thread(quarantined, site.archive)
     token = form_token(request)
     done = _DONE.get(request.query_params.get("done", ""), "")
@@ -35,7 +35,7 @@ async def operations(site: Site, request: Request) -> Response:
 @guarded
 async def operations_state(site: Site, request: Request) -> Response:
     """Answer ``GET /ui/operations/state``: the part that is asked for again every few seconds."""
-    found = await site.in_thread(state, site.archive, site.rate)
+    found = await site.in_thread(state, site.archive, site.watch)
     return page(request, "operations_state.html", state=found)
 
 

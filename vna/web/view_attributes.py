@@ -156,7 +156,8 @@ def _change(before: Any, after: Any, rule: str) -> Change:
         (at for at, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), min(len(old), len(new))
     )
     start = same - _CONTEXT if max(len(old), len(new)) > LONGEST and same > _CONTEXT else 0
-    return Change(*("…" * bool(start) + _short(_ends(text[start:])) for text in (old, new)), rule)
+    shown_old, shown_new = ("…" * bool(start) + _short(_ends(text[start:])) for text in (old, new))
+    return Change(shown_old, shown_new, rule)
 
 
 def _ends(text: str) -> str:

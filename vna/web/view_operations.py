@@ -14,12 +14,13 @@ from vna.domain.errors import ArchiveError
 from vna.domain.query import Facet, Level, Query
 from vna.ingest import backlog
 from vna.ingest.quarantine import Quarantined
-from vna.ports.index import IndexCounts
+from vna.ports.index import Index, IndexCounts
 from vna.web import view_text
 
 MOST_QUARANTINED = 200
 _WINDOW_SECONDS = 300.0
 _SHORTEST = 1.0
+_STORAGE_SECONDS = 60.0
 _STORAGE = (("Modality", "00080060"), ("Manufacturer", "00080070"), ("Institution", "00080080"))
 
 
@@ -56,6 +57,36 @@ class Rate:
         return max(0, counts.instances - since[1]) / span, max(0, counts.bytes - since[2]) / span, span
 
 
+class Storage:
+    """What is stored by modality and the like, counted anew after a minute: it takes long in a large archive."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = 0.0
+        self._found: tuple[tuple[str, tuple[Facet, ...]], ...] = ()
+        self._lock = threading.Lock()
+
+    def look(self, index: Index) -> tuple[tuple[str, tuple[Facet, ...]], ...]:
+        """Return for each label the most frequent values; none while the index is away."""
+        with self._lock:
+            if self._clock() >= self._until:
+                try:
+                    found = index.facets(Query(Level.SERIES), [path for _, path in _STORAGE], 8)
+                except ArchiveError:  # said by the part of the index
+                    return ()
+                self._found = tuple((label, tuple(found[path])) for label, path in _STORAGE)
+                self._until = self._clock() + _STORAGE_SECONDS
+            return self._found
+
+
+class Watch:
+    """What this process remembers between two looks."""
+
+    def __init__(self) -> None:
+        self.rate = Rate()
+        self.storage = Storage()
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """All that the page shows but the quarantine."""
@@ -65,10 +96,10 @@ class State:
     most: int
 
 
-def state(archive: Archive, rate: Rate) -> State:
+def state(archive: Archive, watch: Watch) -> State:
     """Return the state of every part; one that fails says so and hides no other."""
     asks: list[tuple[str, Callable[[], list[Part]]]] = [
-        ("Stored", lambda: _stored(archive, rate)),
+        ("Stored", lambda: _stored(archive, watch.rate)),
         ("Spool", lambda: [_spool(archive)]),
         ("Queue", lambda: [_queue(archive)]),
         ("Workers", lambda: [_workers(archive)]),
@@ -76,7 +107,7 @@ def state(archive: Archive, rate: Rate) -> State:
         ("Quarantine", lambda: [_quarantine(archive)]),
     ]
     with ThreadPoolExecutor(len(asks) + 1) as threads:
-        storage = threads.submit(_storage, archive)
+        storage = threads.submit(watch.storage.look, archive.index)
         answers = list(threads.map(lambda ask: _safe(*ask), asks))
     groups = storage.result()
     most = max((facet.count for _, values in groups for facet in values), default=1)
@@ -150,11 +181,3 @@ def _quarantine(archive: Archive) -> Part:
     count = archive.quarantine.count()
     text = "could not be stored; see below" if count else "nothing failed for good"
     return Part("Quarantine", not count, view_text.grouped(count), text)
-
-
-def _storage(archive: Archive) -> tuple[tuple[str, tuple[Facet, ...]], ...]:
-    try:
-        found = archive.index.facets(Query(Level.SERIES), [path for _, path in _STORAGE], 8)
-    except ArchiveError:  # said by the part of the index
-        return ()
-    return tuple((label, tuple(found[path])) for label, path in _STORAGE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from vna.domain.errors import InvalidQueryError
-from vna.domain.query import AnyOf, Criterion, Hit, Level, Query, Words
+from vna.domain.query import AnyOf, Criterion, Facet, Hit, Level, Query, Words
 from vna.normalise.fold import fold_name
 from vna.ports.index import Index
 from vna.web import view_text as text
@@ -16,7 +16,10 @@ from vna.web.view_study import PATIENT_NAME, STUDY_UID, Study
 
 PAGE = 50
 MOST_STUDIES = 10_000
-"""Studies that are sorted by name, or handed from one level of the index to another, at most."""
+"""Studies that are handed from one level of the index to another, at most."""
+
+MOST_NAMES = 20_000
+"""Names that are sorted, at most."""
 
 TOP = 12
 _DERIVED = "00080061"
@@ -83,20 +86,19 @@ def worklist(index: Index, asked: Asked, today: date) -> Worklist:
     pages = max(1, -(-total // PAGE))
     asked = replace(asked, page=min(asked.page, pages))
     note = ""
-    if asked.sort in {"name", "-name"} and total > MOST_STUDIES:
-        note = f"More than {text.grouped(MOST_STUDIES)} studies are listed by date; narrow the search to sort by name."
+    names = _names(index, query) if asked.sort in {"name", "-name"} else None
+    if names is None and asked.sort in {"name", "-name"}:
+        note = f"More than {text.grouped(MOST_NAMES)} names are listed by date; narrow the search to sort by name."
         asked = replace(asked, sort="-date")
     start = (asked.page - 1) * PAGE
     stop = min(start + PAGE, total)
     if asked.sort == "-date":
         hits = index.query(replace(query, limit=PAGE, offset=start))
-    elif asked.sort == "date":
+    elif names is None:
         # The index has one order; the oldest are its last.
         hits = index.query(replace(query, limit=stop - start, offset=total - stop))[::-1]
     else:
-        hits = index.query(replace(query, limit=MOST_STUDIES))
-        hits.sort(key=_by_name, reverse=asked.sort == "-name")
-        hits = hits[start:stop]
+        hits = _named(index, query, names[::-1] if asked.sort == "-name" else names, start)
     studies = tuple(Study.of(hit) for hit in hits)
     return Worklist(asked, studies, total, pages, start + 1, start + len(studies), note)
 
@@ -106,10 +108,48 @@ def facets(index: Index, asked: Asked, today: date) -> list[FacetView]:
     return [_facet(index, asked, today, facet) for facet in FACETS]
 
 
-def _by_name(hit: Hit) -> tuple[bool, str, str]:
-    # Sorting keeps the index's order of the studies of one name.
-    name = fold_name(text.first(hit.attributes, PATIENT_NAME))
-    return (not name, name, text.first(hit.attributes, "00100020"))
+def _names(index: Index, query: Query) -> list[Facet] | None:
+    """Return the folded names of the studies that match, in order, with how many have each; ``None`` for too many.
+
+    The empty name stands for the studies without one, and comes last.
+    """
+    found = index.facets(query, [PATIENT_NAME], MOST_NAMES + 1)[PATIENT_NAME]
+    if len(found) > MOST_NAMES:
+        return None
+    nameless = index.count(replace(query, criteria=(*query.criteria, AnyOf(PATIENT_NAME, ("",)))))
+    return [*sorted(found, key=lambda each: each.value), Facet("", nameless)]
+
+
+def _named(index: Index, query: Query, names: Sequence[Facet], start: int) -> list[Hit]:
+    """Return a page of studies by names, of each name in the index's order.
+
+    A study whose name has several component groups (PS3.5 6.2.1) is counted
+    by each, and shown by its first: such a page is shorter.
+    """
+    wanted: list[tuple[Facet, int, int]] = []
+    place = 0
+    for name in names:
+        low, high = max(start - place, 0), min(start + PAGE - place, name.count)
+        place += name.count
+        if low < high:
+            wanted.append((name, low, high))
+    # A name is cut by the first or the last line at most; the others are asked for together.
+    whole = tuple(name.value for name, low, high in wanted if high - low == name.count)
+    hits = _by_name(index, query, whole, 0, sum(high - low for _, low, high in wanted)) if whole else {}
+    for name, low, high in wanted:
+        if name.value not in whole:
+            hits |= _by_name(index, query, (name.value,), low, high)
+    return [hit for name, _, _ in wanted for hit in hits.get(name.value, ())]
+
+
+def _by_name(index: Index, query: Query, names: tuple[str, ...], low: int, high: int) -> dict[str, list[Hit]]:
+    criteria = (*query.criteria, AnyOf(PATIENT_NAME, names))
+    found: dict[str, list[Hit]] = {name: [] for name in names}
+    for hit in index.query(replace(query, criteria=criteria, limit=high - low, offset=low)):
+        name = fold_name(text.first(hit.attributes, PATIENT_NAME))
+        if name in found:
+            found[name].append(hit)
+    return found
 
 
 def _criteria(index: Index, asked: Asked, today: date, chosen: Sequence[FacetField]) -> tuple[Criterion, ...]:
