@@ -20,8 +20,10 @@ LONGEST = 400
 _MOST_VALUES = 64
 _SHOWN_BYTES = 16
 _CONTEXT = 40
+_BLANKS = " \0\r\n\t"
 _ODD = "13579BDF"
-_VISIBLE = {0x20: "\u2423", 0: "\u2400"}  # open box; symbol for null
+# Open box; symbols for null, line feed, carriage return, tab.
+_VISIBLE = {0x20: "\u2423", 0: "\u2400", 10: "\u240a\n", 13: "\u240d", 9: "\u2409"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def _change(before: Any, after: Any, rule: str) -> Change:
 
 def _ends(text: str) -> str:
     """Return a text with the blanks and zeros at its ends visible."""
-    inner = text.strip(" \0")
+    inner = text.strip(_BLANKS)
     if not inner:
         return text.translate(_VISIBLE)
     start = text.index(inner)
