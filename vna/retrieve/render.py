@@ -111,9 +111,8 @@ def _placed(image: Image.Image, viewport: Viewport) -> Image.Image:
     down = rows - top if viewport.region_height is None else viewport.region_height
     right, bottom = left + abs(across), top + abs(down)
     if left >= columns or top >= rows or right > columns or bottom > rows:
-        raise InvalidInputError(
-            f"viewport: the region is outside of the image, which has {columns} columns, {rows} rows"
-        )
+        size_of = f"{columns} columns and {rows} rows"
+        raise InvalidInputError(f"viewport: the region is not within the image, which has {size_of}")
     if not viewport.width and not viewport.height:
         factor = 1.0
     else:

@@ -1,4 +1,7 @@
-"""What is handed to a limited child process: pictures to draw, frames to decode. Small to import, for the sender's sake."""
+"""What is handed to a limited child process: pictures to draw, frames to decode.
+
+Small to import: the process that hands it over needs neither numpy nor a decoder.
+"""
 
 from __future__ import annotations
 

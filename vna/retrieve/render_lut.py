@@ -34,7 +34,7 @@ def look_up(lut: Lut, values: Array) -> Values:
     """Map values by a lookup table; below its first and above its last entry these are taken."""
     table = lut_values(lut)
     index = np.clip(np.rint(values) - lut.first, 0, len(table) - 1).astype(np.int64)
-    return table[index].astype(np.float64)
+    return np.asarray(table[index], np.float64)
 
 
 def modality(values: Array, slope: float, intercept: float, lut: Lut | None) -> Values:
@@ -49,7 +49,7 @@ def windowed(values: Values, window: Window) -> Values:
     centre, width = window.centre, window.width
     if window.function == "SIGMOID":
         with np.errstate(over="ignore"):
-            return 1 / (1 + np.exp(-4 * (values - centre) / width))
+            return np.asarray(1 / (1 + np.exp(-4 * (values - centre) / width)), np.float64)
     if window.function == "LINEAR_EXACT":
         return np.clip((values - centre) / width + 0.5, 0, 1)
     centre, width = centre - 0.5, width - 1
@@ -139,14 +139,11 @@ def _expand(words: list[int], at: int, count: int | None, result: list[int], lut
             result += [round(start + (end - start) * step / length) for step in range(1, length + 1)]
             at += 3
         elif kind == 2 and indirect:
-            size = 1 if lut.bits > 8 else 2
-            offset = (
-                words[at + 2] | (words[at + 3] << 16)
-                if size == 1
-                else int.from_bytes(bytes(words[at + 2 : at + 6]), "little")
-            )
+            # The offset has 32 bits: two words, or four bytes.
+            size = 2 if lut.bits > 8 else 4
+            offset = sum(word << (32 // size * place) for place, word in enumerate(words[at + 2 : at + 2 + size]))
             _expand(words, offset, length, result, lut, indirect=False)
-            at += 2 + (2 if size == 1 else 4)
+            at += 2 + size
         else:
             raise UnsupportedError("the segmented palette of the instance is broken")
         count = None if count is None else count - 1

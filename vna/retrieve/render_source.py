@@ -123,7 +123,7 @@ class Source:
         return b"".join(pieces)
 
     def _milliseconds(self) -> int:
-        """Return how long a frame is shown: Frame Time (0018,1063), or by Cine Rate or Recommended Display Frame Rate."""
+        """Return how long a frame is shown: Frame Time, or by Cine Rate or Recommended Display Frame Rate."""
         time = self._number("00181063")
         rate = self._number("00180040") or self._number("00082144")
         if not time and rate:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vna.bootstrap import Archive
-from vna.gateways.dicomweb import frames, health, metadata, qido, stow, wado
+from vna.gateways.dicomweb import frames, health, metadata, qido, rendered, stow, wado, wado_uri
 from vna.gateways.dicomweb.access import AccessControl
 from vna.gateways.dicomweb.audited import Audited
 from vna.gateways.dicomweb.capabilities import capabilities, paths
@@ -25,6 +25,7 @@ from vna.gateways.dicomweb.errors import EXCEPTION_HANDLERS
 from vna.gateways.dicomweb.links import BASE
 from vna.security.audit_events import application_activity
 from vna.security.throttle import Throttle
+from vna.web import ohif, viewer
 from vna.web import routes as pages
 from vna.web import sign_in
 from vna.web.pages_http import Site
@@ -57,6 +58,15 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", f"{_INSTANCE}/metadata", "retrieve-metadata", conditional(metadata.retrieve_metadata)),
     ("GET", _INSTANCE + "/frames/{frames}", "retrieve-frames", conditional(frames.retrieve_frames)),
     ("GET", _INSTANCE + "/bulkdata/{path}", "retrieve-bulkdata", conditional(frames.retrieve_bulk)),
+    ("GET", f"{_STUDY}/rendered", "retrieve-rendered", conditional(rendered.retrieve_rendered)),
+    ("GET", f"{_SERIES}/rendered", "retrieve-rendered", conditional(rendered.retrieve_rendered)),
+    ("GET", f"{_INSTANCE}/rendered", "retrieve-rendered", conditional(rendered.retrieve_rendered)),
+    ("GET", _INSTANCE + "/frames/{frames}/rendered", "retrieve-rendered", conditional(rendered.retrieve_rendered)),
+    ("GET", f"{_STUDY}/thumbnail", "retrieve-thumbnail", conditional(rendered.retrieve_thumbnail)),
+    ("GET", f"{_SERIES}/thumbnail", "retrieve-thumbnail", conditional(rendered.retrieve_thumbnail)),
+    ("GET", f"{_INSTANCE}/thumbnail", "retrieve-thumbnail", conditional(rendered.retrieve_thumbnail)),
+    ("GET", _INSTANCE + "/frames/{frames}/thumbnail", "retrieve-thumbnail", conditional(rendered.retrieve_thumbnail)),
+    ("GET", f"{BASE}/wado", "wado-uri", wado_uri.retrieve_uri),
 )
 """Method, path, name (in the metrics) and handler of every resource."""
 
@@ -82,6 +92,8 @@ def build(archive: Archive) -> ASGIApp:
         routes=[
             *(_route(gateway, *each) for each in (*ROUTES, *options)),
             *pages.routes(archive, gateway.in_thread),
+            *viewer.routes(archive.settings),
+            *ohif.routes(archive.settings),
             *sign_in.routes(Site(archive, gateway.in_thread), throttle),
         ],
         exception_handlers=dict(EXCEPTION_HANDLERS),

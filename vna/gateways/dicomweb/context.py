@@ -16,6 +16,7 @@ from vna.bootstrap import Archive
 from vna.config import HttpSettings
 from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.metrics import Metrics
+from vna.retrieve.limited import LimitedPool, Limits
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,12 +37,29 @@ class Gateway:
         self.metrics = Metrics()
         cores = os.cpu_count() or 1
         self._threads = 16 + 8 * cores
+        self.pictures = LimitedPool(
+            Limits(
+                self.settings.picture_processes,
+                self.settings.picture_memory_bytes,
+                self.settings.picture_seconds,
+                self.settings.picture_max_pixels,
+            )
+        )
         self.committers = ThreadPoolExecutor(8 + 4 * cores, thread_name_prefix="stow-commit")
 
     @cached_property
     def limiter(self) -> anyio.CapacityLimiter:
         """How many requests may be in a thread at once; the others wait."""
         return anyio.CapacityLimiter(self._threads)
+
+    @cached_property
+    def picture_limiter(self) -> anyio.CapacityLimiter:
+        """How many requests may be in a thread for a picture: one is read while another is drawn."""
+        return anyio.CapacityLimiter(2 * self.settings.picture_processes)
+
+    async def in_picture_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call that waits for pictures in a thread; those that wait their turn keep no thread from others."""
+        return await anyio.to_thread.run_sync(lambda: call(*args, **kwargs), limiter=self.picture_limiter)
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in a thread."""
@@ -64,4 +82,5 @@ class Gateway:
     def close(self) -> None:
         """End the threads and close the archive's parts."""
         self.committers.shutdown(wait=True)
+        self.pictures.close()
         self.archive.close()
