@@ -21,6 +21,7 @@ _COMMANDS = {
     "audit": ("vna.cli.audit", "Read, check and export the audit trail."),
     "user": ("vna.cli.user", "Add, change and disable the people who may sign in."),
     "key": ("vna.cli.key", "Make and remove API keys for machines."),
+    "ohif": ("vna.cli.ohif", "Install the OHIF viewer."),
     "config": ("vna.cli.config", "Show every setting, its value and where it may be set."),
 }
 
