@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -66,18 +65,9 @@ class _Answered:
 
 
 def _user(scope: Scope) -> str:
-    """Return who is signed in, as whoever let the request in has noted it in ``scope["user"]``."""
-    user: Any = scope.get("user")
-    if isinstance(user, str):
-        return user or "anonymous"
-    for attribute in ("identity", "name", "display_name"):
-        try:
-            value = getattr(user, attribute, "")
-        except NotImplementedError:  # what Starlette's anonymous user says
-            continue
-        if isinstance(value, str) and value:
-            return value
-    return "anonymous"
+    """Return whose the credentials of a request were, as access control has noted it."""
+    principal = scope.get("state", {}).get("principal")
+    return str(getattr(principal, "name", "")) or "anonymous"
 
 
 class Audited:
