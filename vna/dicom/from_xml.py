@@ -69,7 +69,7 @@ def _data_set(parent: ET.Element, depth: int) -> Attributes:
         else:
             _put(result, tag, field)
     for tag, creator, field in private:
-        _put(result, f"{tag[:4]}{_block(result, tag[:4], creator)}{tag[6:]}", field)
+        _put(result, f"{tag[:4]}{_block(result, tag, creator)}{tag[6:]}", field)
     return result
 
 
@@ -79,15 +79,23 @@ def _put(result: Attributes, tag: str, field: dict[str, Any]) -> None:
     result[tag] = field
 
 
-def _block(result: Attributes, group: str, creator: str) -> str:
-    """Return the block of a private creator (PS3.5 7.8.1), reserving one if it has none."""
+def _block(result: Attributes, tag: str, creator: str) -> str:
+    """Return the block of a private creator (PS3.5 7.8.1) for an attribute, reserving one if there is none."""
+    group = tag[:4]
+    free = ""
     for number in range(0x10, 0x100):
-        tag = f"{group}00{number:02X}"
-        if tag not in result:
-            result[tag] = {"vr": "LO", "Value": [creator]}
-            return f"{number:02X}"
-        if str((result[tag].get("Value") or [""])[0]).strip() == creator.strip():
-            return f"{number:02X}"
+        block = f"{number:02X}"
+        reserved = result.get(f"{group}00{block}")
+        if reserved is None:
+            free = free or block
+            continue
+        # A creator may have several blocks, and the model does not say of which of them an attribute is.
+        named = str((reserved.get("Value") or [""])[0]).strip() == creator.strip()
+        if named and f"{group}{block}{tag[6:]}" not in result:
+            return block
+    if free:
+        result[f"{group}00{free}"] = {"vr": "LO", "Value": [creator]}
+        return free
     raise UnparsableError(f"group {group} has no block left for private creator {creator[:64]!r}")
 
 

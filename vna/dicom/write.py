@@ -8,6 +8,7 @@ not grow with them.
 from __future__ import annotations
 
 import binascii
+import json
 import re
 import struct
 from base64 import b64decode
@@ -15,8 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
-
-import orjson
 
 from vna.dicom.dictionary import BULK_VRS, KNOWN_VRS, PIXEL_DATA, PIXEL_TAGS, SHORT_VRS, public_vr, show_tag
 from vna.dicom.elements import ITEM, ITEM_END, MAX_DEPTH, SEQUENCE_END, UNDEFINED
@@ -31,6 +30,8 @@ LONGEST = 0xFFFFFFFE
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _CHARSET = "00080005"
+# Commands, File Meta Information, directories of media: parts of other things than a data set (PS3.5 7.1).
+_OTHER_GROUPS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
 # Told of an instance by a server that has it, and no attribute of the instance (PS3.18 10.6.3.3.4).
 _NOT_OF_THE_INSTANCE = frozenset({"00083002"})
 # Where the frames are in other fragments than those that are written.
@@ -106,11 +107,11 @@ class DataSetWriter:
     def write(self, attributes: Attributes) -> None:
         """Write a data set, with its texts in UTF-8 where they are not ASCII (PS3.18 F.2 knows no other).
 
-        What is no part of a stored data set is left out: groups below 0008, group
+        What is no part of a stored data set is left out: groups 0000 to 0006, group
         lengths, and Available Transfer Syntax UID (0008,3002).
         """
         content: Mapping[str, Any] = attributes
-        if _CHARSET in attributes or not orjson.dumps(attributes).isascii():
+        if _CHARSET in attributes or not json.dumps(attributes, ensure_ascii=False).isascii():
             content = {**attributes, _CHARSET: {"vr": "CS", "Value": ["ISO_IR 192"]}}
         self._elements(content, 0)
 
@@ -119,7 +120,7 @@ class DataSetWriter:
             raise UnparsableError(f"sequences within sequences, more than {MAX_DEPTH} deep")
         for tag in sorted(attributes):
             number = int(tag, 16)
-            if number < 0x00080000 or not number & 0xFFFF or tag in _NOT_OF_THE_INSTANCE:
+            if number >> 16 in _OTHER_GROUPS or not number & 0xFFFF or tag in _NOT_OF_THE_INSTANCE:
                 continue
             if number >> 16 == 0xFFFE:
                 raise UnparsableError(f"{show_tag(number)} is no attribute")

@@ -18,7 +18,8 @@ def to_native_xml(attributes: Attributes) -> bytes:
     """Return an XML document of a data set."""
     root = ET.Element("NativeDicomModel", {"xmlns": _NAMESPACE, "xml:space": "preserve"})
     _data_set(root, attributes)
-    text: str = ET.tostring(root, encoding="unicode")
+    # XML 1.0 2.11: a carriage return that is not escaped is read as a line feed.
+    text: str = ET.tostring(root, encoding="unicode").replace("\r", "&#13;")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
 
 
