@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 
 from vna.bootstrap import Archive
 from vna.domain import errors
+from vna.security.principals import Permission, Principal
 from vna.web import view_text
 from vna.web.view_operations import Watch
 
@@ -101,9 +102,25 @@ def templates() -> jinja2.Environment:
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
     """Return a page, or a part of one. It may name a patient, so nobody keeps it."""
-    context = {"here": request.url.path, "q": ""} | context
+    who = principal_of(request)
+    context = {
+        "here": request.url.path,
+        "q": "",
+        "me": who.name if who and who.means == "session" else "",
+        "may_observe": who is None or who.may(Permission.OBSERVE),
+        "may_operate": who is None or who.may(Permission.OPERATE),
+        "token": form_token(request),
+    } | context
     body = templates().get_template(template).render(context)
-    return HTMLResponse(body, status, headers=SECURITY_HEADERS | {"Cache-Control": "no-store"})
+    answer = HTMLResponse(body, status, headers=SECURITY_HEADERS | {"Cache-Control": "no-store"})
+    # The form to sign out is on every page of somebody who signed in.
+    return keep_token(request, answer, context["token"]) if context["me"] else answer
+
+
+def principal_of(request: Request) -> Principal | None:
+    """Return who asks, as the gateway found out; ``None`` where nobody asked for credentials."""
+    found = getattr(request.state, "principal", None)
+    return found if isinstance(found, Principal) else None
 
 
 def problem(request: Request, status: int, title: str, detail: str) -> Response:

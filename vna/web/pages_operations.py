@@ -9,7 +9,17 @@ from starlette.responses import RedirectResponse, Response
 
 from vna.domain.errors import InvalidInputError
 from vna.ingest import backlog
-from vna.web.pages_http import SECURITY_HEADERS, Site, form_token, guarded, keep_token, page, problem, read_form
+from vna.web.pages_http import (
+    SECURITY_HEADERS,
+    Site,
+    form_token,
+    guarded,
+    keep_token,
+    page,
+    principal_of,
+    problem,
+    read_form,
+)
 from vna.web.view_operations import quarantined, state
 
 _LONGEST_REASON = 500
@@ -77,7 +87,9 @@ async def drop(site: Site, request: Request) -> Response:
 
 
 def _who(request: Request) -> str:
-    return f"operations page, from {request.client.host if request.client else 'unknown'}"
+    who = principal_of(request)
+    name = f"{who.name}, by the " if who and who.means == "session" else ""
+    return f"{name}operations page, from {request.client.host if request.client else 'unknown'}"
 
 
 def _done(what: str) -> Response:
