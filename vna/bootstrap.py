@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vna.security.audit_seal import Sealer
     from vna.security.audit_search import AuditReader
     from vna.security.sessions import Sessions
+    from vna.security.shares import Shares
 
 
 class Archive:
@@ -142,6 +143,13 @@ class Archive:
         from vna.security.sessions import Sessions
 
         return Sessions(self.objects, self.accounts)
+
+    @cached_property
+    def shares(self) -> Shares:
+        """The links to studies."""
+        from vna.security.shares import Shares
+
+        return Shares(self.objects)
 
     @cached_property
     def audit(self) -> Recorder:

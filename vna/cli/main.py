@@ -22,6 +22,7 @@ _COMMANDS = {
     "user": ("vna.cli.user", "Add, change and disable the people who may sign in."),
     "key": ("vna.cli.key", "Make and remove API keys for machines."),
     "ohif": ("vna.cli.ohif", "Install the OHIF viewer."),
+    "share": ("vna.cli.share", "Make and revoke links to a study for somebody without an account."),
     "config": ("vna.cli.config", "Show every setting, its value and where it may be set."),
 }
 

@@ -41,6 +41,22 @@ _GRANTED: dict[Role, frozenset[Permission]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What somebody's reading is limited to.
+
+    Attributes
+    ----------
+    study
+        Study Instance UID.
+    pictures_only
+        Whether they see pictures and nothing that names the patient.
+    """
+
+    study: str
+    pictures_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Somebody, or a machine, whose credentials were found right.
 
@@ -51,16 +67,19 @@ class Principal:
     role
         What they do.
     means
-        How they showed who they are: ``password``, ``session``, ``key``, or ``network``
-        for one who is trusted because of where the request came from.
+        How they showed who they are: ``password``, ``session``, ``key``, ``share`` for a
+        link, or ``network`` for one who is trusted because of where the request came from.
     must_change_password
         Whether they may do nothing before they have chosen a password.
+    scope
+        What they are limited to, ``None`` if to nothing.
     """
 
     name: str
     role: Role
     means: str
     must_change_password: bool = False
+    scope: Scope | None = None
 
     def may(self, permission: Permission) -> bool:
         """Say whether they may do what needs a permission."""

@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from vna.domain.audit import Participant
 from vna.domain.errors import InvalidInputError
 from vna.security.accounts import User
+from vna.security.audit_events import authentication
 from vna.security.principals import Principal
 from vna.security.sessions import SECONDS
 from vna.security.throttle import Throttle
@@ -45,16 +47,20 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
         user = await site.in_thread(site.archive.accounts.sign_in, name, password)
         if user is None:
             throttle.failed(subject)
+            _tell(site, request, name, succeeded=False)
             log.warning("sign-in of %r from %s refused", name[:64], address)
             error = "The name or the password is wrong."
             return _form(request, "sign_in.html", 401, next=target, name=name, error=error)
         throttle.succeeded(subject)
+        _tell(site, request, name)
         return await _signed_in(site, request, user, "/ui/password" if user.must_change else target)
 
     async def sign_out(site: Site, request: Request) -> Response:
-        del site
         if await read_form(request) is None:
             return problem(request, 403, "Not from here", "This form was not sent by a page of the archive.")
+        principal = getattr(request.state, "principal", None)
+        if principal is not None:
+            _tell(site, request, principal.name, login=False)
         answer = RedirectResponse("/ui/sign-in", 303)
         answer.delete_cookie(COOKIE, path="/")
         return answer
@@ -106,6 +112,13 @@ def _principal(request: Request) -> Principal:
     return principal
 
 
+def _tell(site: Site, request: Request, name: str, *, login: bool = True, succeeded: bool = True) -> None:
+    """Tell the audit trail of a sign-in, of one that failed, or of a sign-out."""
+    who = Participant(name[:64], requestor=True, address=request.client.host if request.client else "")
+    archive = site.archive
+    archive.audit.record(authentication(who, archive.process, login=login, succeeded=succeeded))
+
+
 def _form(request: Request, template: str, status: int = 200, **context: object) -> Response:
     token = form_token(request)
     return keep_token(request, page(request, template, status, token=token, **context), token)
@@ -114,7 +127,7 @@ def _form(request: Request, template: str, status: int = 200, **context: object)
 async def _signed_in(site: Site, request: Request, user: User, target: str) -> Response:
     session = await site.in_thread(site.archive.sessions.issue, user)
     answer = RedirectResponse(target, 303)
-    secure = request.url.scheme == "https"
+    secure = request.url.scheme == "https" or site.archive.settings.http.base_url.startswith("https:")
     answer.set_cookie(COOKIE, session, max_age=SECONDS, path="/", httponly=True, samesite="lax", secure=secure)
     return answer
 

@@ -13,11 +13,12 @@ from vna.domain.errors import ArchiveError
 from vna.gateways.dicomweb.anonymous import Anonymous
 from vna.gateways.dicomweb.credentials import Credentials, WrongCredentialsError
 from vna.gateways.dicomweb.errors import archive_error, error_response
+from vna.gateways.dicomweb.shared import within
 from vna.security.principals import Permission, Principal, Role, roles_with
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/ui/sign-in"})
 """Answered to everybody: a load balancer asks there, and they tell nothing of patients."""
-_OPEN_BELOW = "/ui/static/"
+_OPEN_BELOW = ("/ui/static/", "/ui/open/")
 _OWN_PATHS = frozenset({"/ui/password", "/ui/sign-out"})
 _PAGES = ("/ui", "/ohif")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -72,6 +73,7 @@ class AccessControl:
                 return _unknown(scope, connection, reason)
             principal = Principal("anonymous", Role.ADMINISTRATOR, "network")
         scope.setdefault("state", {})["principal"] = principal
+        scope["user"] = principal.name  # the audit trail tells it
         return self._forbidden(scope, connection, principal)
 
     @staticmethod
@@ -79,6 +81,10 @@ class AccessControl:
         path, method = scope["path"], scope.get("method", "GET")
         if method not in _SAFE and principal.means in {"session", "network"} and _cross_site(connection):
             return error_response(403, "cross-site", "a page of another site must not change anything here")
+        if principal.scope is not None:
+            if method in _SAFE and within(principal.scope, path, connection.query_params):
+                return None
+            return error_response(403, "forbidden", "this link opens one study, and nothing else")
         if path in _OWN_PATHS:
             return None
         if principal.must_change_password and _is_page(path):
@@ -112,7 +118,8 @@ def _needed(path: str, method: str) -> Permission:
         return Permission.OBSERVE if method in _SAFE else Permission.OPERATE
     if path == "/metrics":
         return Permission.OBSERVE
-    return Permission.READ if method in _SAFE else Permission.STORE
+    # Whoever may see a study may show it to somebody.
+    return Permission.READ if method in _SAFE or path.startswith("/ui/shares") else Permission.STORE
 
 
 def _cross_site(connection: HTTPConnection) -> bool:

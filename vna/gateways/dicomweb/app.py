@@ -27,7 +27,7 @@ from vna.security.audit_events import application_activity
 from vna.security.throttle import Throttle
 from vna.web import ohif, viewer
 from vna.web import routes as pages
-from vna.web import sign_in
+from vna.web import shares, sign_in
 from vna.web.pages_http import Site
 
 Handler = Callable[[Gateway, Request], Awaitable[Response]]
@@ -95,6 +95,7 @@ def build(archive: Archive) -> ASGIApp:
             *viewer.routes(archive.settings),
             *ohif.routes(archive.settings),
             *sign_in.routes(Site(archive, gateway.in_thread), throttle),
+            *shares.routes(Site(archive, gateway.in_thread)),
         ],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         middleware=[

@@ -1,4 +1,4 @@
-"""Whose the credentials of a request are: an API key, a user's name and password, or a session of the pages."""
+"""Whose the credentials of a request are: an API key, a name and password, a session of the pages, or a link."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from vna.gateways.dicomweb.context import Gateway
 from vna.security.principals import Principal
 from vna.security.throttle import Throttle
+from vna.web.shares import SHARE_COOKIE
 from vna.web.sign_in import COOKIE
 
 _MOST = 4096
@@ -64,11 +65,19 @@ class Credentials:
             return await self._basic(value, connection.client.host if connection.client else "")
         if scheme:
             raise WrongCredentialsError(f"credentials of the scheme {scheme[:20]!r} are not understood")
+        # A session or link that is over is no error: whoever comes with it is asked to sign in.
+        archive = self._gateway.archive
         session = connection.cookies.get(COOKIE, "")
-        if not session:
-            return None
-        # A session that is over is no error: its user is asked to sign in.
-        return await self._look_up(session, _SESSION_SECONDS, lambda: self._gateway.archive.sessions.read(session))
+        if session:
+            found = await self._look_up(session, _SESSION_SECONDS, lambda: archive.sessions.read(session))
+            if found is not None:
+                return found
+        token = connection.cookies.get(SHARE_COOKIE, "")
+        return await self._look_up(f"share {token}", _SESSION_SECONDS, lambda: self._shared(token)) if token else None
+
+    def _shared(self, token: str) -> Principal | None:
+        share = self._gateway.archive.shares.check(token)
+        return share.principal if share is not None else None
 
     async def _bearer(self, token: str) -> Principal:
         found = await self._look_up(token, _KEY_SECONDS, lambda: self._gateway.archive.accounts.check_key(token))
