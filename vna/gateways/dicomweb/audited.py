@@ -26,7 +26,12 @@ _SEARCHES = frozenset({"page-search", "page-patient"})
 # One event each; everything else that shows instances is added up.
 _SINGLE = frozenset({"retrieve-metadata"})
 _DESTROYS = frozenset({"page-quarantine-drop"})
+ANONYMOUS = "anonymous"
+"""Who asks without credentials."""
+
 _REFUSED = frozenset({401, 403})
+# Tells the trail by itself.
+_SIGN_IN = "page-sign-in"
 
 
 @dataclass(slots=True)
@@ -53,7 +58,7 @@ class _Answered:
     def client(self) -> Participant:
         """Who asked."""
         address = self.scope.get("client")
-        return Participant(_user(self.scope), requestor=True, address=str(address[0]) if address else "")
+        return Participant(user_of(self.scope), requestor=True, address=str(address[0]) if address else "")
 
     @property
     def studies(self) -> tuple[StudyObject, ...]:
@@ -64,10 +69,10 @@ class _Answered:
         return (StudyObject(study),) if study else ()
 
 
-def _user(scope: Scope) -> str:
+def user_of(scope: Scope) -> str:
     """Return whose the credentials of a request were, as access control has noted it."""
     principal = scope.get("state", {}).get("principal")
-    return str(getattr(principal, "name", "")) or "anonymous"
+    return str(getattr(principal, "name", "")) or ANONYMOUS
 
 
 class Audited:
@@ -120,7 +125,7 @@ class Audited:
 
     def _event(self, answered: _Answered) -> Callable[[], None] | None:
         """Return what tells the trail of a request; ``None`` if there is nothing to tell."""
-        if answered.status in _REFUSED:
+        if answered.status in _REFUSED and answered.name != _SIGN_IN:
             return lambda: self._refused(answered)
         name = answered.name
         if name.startswith("search-") or name in _SEARCHES:

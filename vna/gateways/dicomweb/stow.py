@@ -14,6 +14,7 @@ from starlette.responses import Response
 from vna.domain.errors import OutOfResourcesError
 from vna.domain.origin import Origin
 from vna.domain.records import Attributes
+from vna.gateways.dicomweb.audited import ANONYMOUS, user_of
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.links import Links
@@ -49,7 +50,7 @@ async def store(gateway: Gateway, request: Request) -> Response:
         target = Target(
             gateway.archive.receiver,
             gateway.committers,
-            Origin("stow", address=request.client.host if request.client else ""),
+            Origin("stow", _sender(request), address=request.client.host if request.client else ""),
             gateway.settings,
             study,
         )
@@ -71,6 +72,12 @@ async def store(gateway: Gateway, request: Request) -> Response:
     if choice.offer.content.endswith("xml"):
         return Response(to_native_xml(data), status, headers, media_type=choice.offer.content)
     return Response(orjson.dumps(data), status, headers, media_type=choice.offer.content)
+
+
+def _sender(request: Request) -> str:
+    """Return who sends, empty for somebody without credentials."""
+    user = user_of(request.scope)
+    return "" if user == ANONYMOUS else user
 
 
 def _check_encoding(request: Request) -> None:
