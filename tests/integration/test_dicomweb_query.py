@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import secrets
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +15,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
+from tests.support.elasticsearch import drop_indices
 from tests.support.http_gateway import HttpGateway
 from vna.dicom.multipart import write_related
 
@@ -81,9 +84,16 @@ def part10(ds: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
-    gateway = HttpGateway(tmp_path_factory.mktemp("query"))
+@pytest.fixture(scope="module", params=["sqlite", "elasticsearch"])
+def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
+    settings: dict[str, str] = {}
+    prefix = f"t{secrets.token_hex(6)}"
+    if request.param == "elasticsearch":
+        url = request.getfixturevalue("elasticsearch_url")
+        settings = {"KIND": "elasticsearch", "HOSTS": json.dumps([url]), "PREFIX": prefix}
+    gateway = HttpGateway(
+        tmp_path_factory.mktemp("query"), **{f"VNA_INDEX__{name}": value for name, value in settings.items()}
+    )
     parts = (({"Content-Type": "application/dicom"}, (part10(ds),)) for ds in studies())
     content_type = 'multipart/related; type="application/dicom"; boundary="BB"'
     answer = gateway.client.post("/studies", content=write_related(parts, "BB"), headers={"Content-Type": content_type})
@@ -91,6 +101,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
     assert gateway.ingest().stored == 5
     yield gateway
     assert gateway.stop() == 0
+    if settings:
+        drop_indices(url, prefix)
     log = gateway.log.read_text()
     assert "Traceback" not in log, log
 
@@ -240,6 +252,14 @@ def test_what_cannot_be_matched_in_a_search_for_studies_is_named(gateway: HttpGa
     answer = gateway.client.get(f"/studies?{name}=1")
     assert answer.status_code == 400
     assert name in answer.json()["detail"]
+
+
+def test_a_warning_cannot_become_another_header_field(gateway: HttpGateway) -> None:
+    name = quote('0029xx10@a"b\\\r\nX-Injected: 1\r\n\u5c71.PatientName')
+    answer = gateway.client.get(f"/instances?fuzzymatching=true&{name}=a*b")
+    assert answer.status_code == 204
+    assert "x-injected" not in answer.headers
+    assert "PatientName" in answer.headers["warning"]
 
 
 def test_a_foreign_client_searches(gateway: HttpGateway) -> None:

@@ -6,6 +6,7 @@ edition has it. Which attributes an answer holds is of Tables 10.6.3-3 to -5.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ OFFERS = (
     Offer("application/dicom+xml", related=True),
 )
 
+_UNQUOTABLE = re.compile(r'[^\x20-\x7e]|["\\]')
 _STUDY_UID, _SERIES_UID, _SOP_UID = "0020000D", "0020000E", "00080018"
 
 
@@ -91,7 +93,9 @@ def _answer(gateway: Gateway, asked: SearchRequest, links: Links, offer: Offer) 
         remaining = max(1, index.count(query) - asked.offset - asked.limit)
         warnings.append(f"There are {remaining} additional results that can be requested")
         del hits[asked.limit :]
-    headers = {"Warning": ", ".join(f'299 vna "{text}"' for text in warnings)} if warnings else {}
+    # A path may be part of a warning, and hold whatever a client wrote.
+    texts = [_UNQUOTABLE.sub("?", text) for text in warnings]
+    headers = {"Warning": ", ".join(f'299 vna "{text}"' for text in texts)} if texts else {}
     if not hits:
         return Response(status_code=204, headers=headers)
     shape = Shape(asked, links)
