@@ -107,8 +107,9 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
         "here": request.url.path,
         "q": "",
         "me": who.name if who and who.means == "session" else "",
-        "may_observe": who is None or who.may(Permission.OBSERVE),
-        "may_operate": who is None or who.may(Permission.OPERATE),
+        "may_read": who is not None and who.may(Permission.READ),
+        "may_observe": who is not None and who.may(Permission.OBSERVE),
+        "may_operate": who is not None and who.may(Permission.OPERATE),
         "token": form_token(request),
     } | context
     body = templates().get_template(template).render(context)
@@ -118,7 +119,7 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
 
 
 def principal_of(request: Request) -> Principal | None:
-    """Return who asks, as the gateway found out; ``None`` where nobody asked for credentials."""
+    """Return who asks, as the gateway found out; ``None`` for somebody who has yet to sign in."""
     found = getattr(request.state, "principal", None)
     return found if isinstance(found, Principal) else None
 
