@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +25,13 @@ from vna.domain.errors import UnavailableError
 from vna.peers.syslog import SyslogSender
 from vna.security.audit_events import accessed, authentication
 from vna.security.audit_search import AuditFilter
+from vna.security.principals import Role as AccountRole
 
 __all__ = ["certificate"]
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 STUDY = "1.2.3.1"
+PHRASE = "a phrase of several words"
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,34 @@ def test_who_was_refused_is_told(archive: RunningArchive) -> None:
     assert rejected["outcome"] == 4
     (alert,) = _listed(archive, kind=Kind.SECURITY_ALERT)
     assert alert["target"] == "/dicom-web/studies"
+
+
+def test_people_are_named_by_what_they_signed_in_with(archive: RunningArchive) -> None:
+    opened = archive.open()
+    opened.accounts.add_user("ann", AccountRole.TECHNOLOGIST, PHRASE)
+    opened.close()
+    with httpx.Client(base_url=archive.web.removesuffix("/dicom-web"), trust_env=False, timeout=60) as browser:
+        for password, status in (("wrong", 401), (PHRASE, 303)):
+            token = re.search(r'name="token" value="([^"]+)"', browser.get("/ui/sign-in").text)
+            assert token
+            own = {"Sec-Fetch-Site": "same-origin"}
+            fields = {"token": token[1], "name": "ann", "password": password}
+            assert browser.post("/ui/sign-in", data=fields, headers=own).status_code == status
+        assert browser.get(f"/dicom-web/studies/{STUDY}/metadata").status_code == 200
+    headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'}
+    body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + part10(1, study=2, patient="P2") + b"\r\n--b--\r\n"
+    sent = httpx.post(f"{archive.web}/studies", content=body, headers=headers, auth=("ann", PHRASE), trust_env=False)
+    assert sent.status_code == 200
+    archive.wait_idle()
+    wait_until(lambda: _listed(archive, user="ann", study="1.2.3.2"), 10, "what was stored is told")
+    found = [(one["kind"], one["outcome"], one["action"]) for one in reversed(_listed(archive, user="ANN"))]
+    assert found == [
+        ("user-authentication", 4, "E"),
+        ("user-authentication", 0, "E"),
+        ("instances-accessed", 0, "R"),
+        ("instances-transferred", 0, "C"),
+    ]
+    assert len(_listed(archive, kind=Kind.SECURITY_ALERT)) == 1
 
 
 def test_the_workers_seal_the_chain_and_it_holds(archive: RunningArchive) -> None:
