@@ -22,7 +22,7 @@ from vna.retrieve.render_request import Options
 from vna.retrieve.render_source import Source
 from vna.store.folder import FolderStore
 
-LARGEST = 3 << 20
+LARGEST = 1 << 20
 
 
 def source_of(path: Path, store: FolderStore, pool: LimitedPool) -> Source:
