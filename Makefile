@@ -30,7 +30,7 @@ dev: $(VENV)/.dev ## Install what tests and checks need into .venv
 up: install ## Run the archive on this machine (DIMSE 11112, DICOMweb 8080); Ctrl-C stops it
 	@$(BIN)/vna up
 
-services: ## Install the servers and clients that the tests run against (dcmtk, Orthanc, MinIO, versitygw, Elasticsearch)
+services: ## Install the servers and clients that the tests run against (dcmtk, Orthanc, MinIO, versitygw, Elasticsearch, Chromium, OHIF)
 	@deploy/services/install
 
 test: dev services ## Run every test against real services
