@@ -97,7 +97,7 @@ def test_every_page_is_closed_to_others_and_kept_by_nobody(browser: httpx.Client
     assert "unsafe" not in policy
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
     assert not re.search(r"\sstyle=|\son\w+=|<script>|<style", answer.text)
     # Nothing comes from elsewhere.
     assert not links(answer.text, "http")
