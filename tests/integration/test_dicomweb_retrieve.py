@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import gzip
 import io
 import re
@@ -11,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import httpx
 import psutil
+import pydicom
 import pytest
 
 from tests.support.http_gateway import HttpGateway
@@ -62,6 +64,7 @@ TAGGED = {
     "metadata": (f"{INSTANCE}/metadata", "application/dicom+json"),
     "frames": (f"{INSTANCE}/frames/1", 'multipart/related; type="application/octet-stream"'),
     "frame": (f"{INSTANCE}/frames/1", "application/octet-stream"),
+    "pixel data of a study": (f"{STUDY}/pixeldata", "*/*"),
     "bulk data": (f"{INSTANCE}/bulkdata/7FE00010", "application/octet-stream"),
 }
 
@@ -168,6 +171,50 @@ def test_dicom_and_pixels_are_not_compressed(gateway: HttpGateway, name: str) ->
     url, accept = TAGGED[name]
     answer = gateway.client.get(url, headers={"Accept": accept, "Accept-Encoding": "gzip"})
     assert "content-encoding" not in answer.headers
+
+
+# --- bulk data -------------------------------------------------------------------------------------------------------
+
+
+def parts_of(answer: httpx.Response) -> list[tuple[str, str, bytes]]:
+    """Return type, place and content of each part."""
+    assert answer.status_code == 200, answer.text
+    message = email.message_from_bytes(
+        b"Content-Type: " + answer.headers["content-type"].encode() + b"\r\n\r\n" + answer.content
+    )
+    parts = message.get_payload()
+    assert isinstance(parts, list)
+    return [
+        (str(part["content-type"]), str(part["content-location"]), bytes(part.get_payload(decode=True)))
+        for part in parts
+        if isinstance(part, email.message.Message)
+    ]
+
+
+@pytest.mark.parametrize("resource", ["bulkdata", "pixeldata"])
+def test_bulk_values_of_a_study_a_series_and_an_instance(gateway: HttpGateway, resource: str) -> None:
+    for url, count in ((STUDY, 6), (SERIES, 3), (INSTANCE, 1)):
+        parts = parts_of(gateway.client.get(f"{url}/{resource}"))
+        assert len(parts) == count
+        for content_type, place, value in parts:
+            assert content_type == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+            assert place.startswith(gateway.base + url)
+            assert gateway.client.get(place, headers={"Accept": "application/octet-stream"}).content == value
+
+
+def test_compressed_pixels_are_decoded_or_come_as_stored(gateway: HttpGateway) -> None:
+    (found,) = [each for each in gateway.client.get("/studies").json() if "1.2.3." not in each["0020000D"]["Value"][0]]
+    url = f"/studies/{found['0020000D']['Value'][0]}/pixeldata"
+    ((_, _, decoded),) = parts_of(gateway.client.get(url))
+    assert decoded == pydicom.dcmread(io.BytesIO(COMPRESSED)).pixel_array.tobytes()
+    related = 'multipart/related; type="application/octet-stream"; transfer-syntax='
+    stored = parts_of(gateway.client.get(url, headers={"Accept": f"{related}*"}))
+    assert [place.rpartition("/frames/")[2] for _, place, _ in stored] == ["1", "2"]
+    frames = pydicom.encaps.generate_frames(pydicom.dcmread(io.BytesIO(COMPRESSED)).PixelData, number_of_frames=2)
+    # The reader of MIME takes a line's end at the end of a part for its own.
+    assert [value.rstrip() for _, _, value in stored] == [frame.rstrip() for frame in frames]
+    assert gateway.client.get(url, headers={"Accept": f"{related}1.2.840.10008.1.2.4.90"}).status_code == 406
+    assert gateway.client.get(url, headers={"Accept": "image/gif"}).status_code == 406
 
 
 # --- archives --------------------------------------------------------------------------------------------------------

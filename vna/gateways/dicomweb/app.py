@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vna.bootstrap import Archive
-from vna.gateways.dicomweb import frames, health, metadata, qido, rendered, stow, wado, wado_uri
+from vna.gateways.dicomweb import bulkdata, frames, health, metadata, qido, rendered, stow, wado, wado_uri
 from vna.gateways.dicomweb.access import AccessControl
 from vna.gateways.dicomweb.audited import Audited
 from vna.gateways.dicomweb.capabilities import capabilities, paths
@@ -58,6 +58,12 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", f"{_INSTANCE}/metadata", "retrieve-metadata", conditional(metadata.retrieve_metadata)),
     ("GET", _INSTANCE + "/frames/{frames}", "retrieve-frames", conditional(frames.retrieve_frames)),
     ("GET", _INSTANCE + "/bulkdata/{path}", "retrieve-bulkdata", conditional(frames.retrieve_bulk)),
+    ("GET", f"{_STUDY}/bulkdata", "retrieve-bulkdata", conditional(bulkdata.retrieve_bulkdata)),
+    ("GET", f"{_SERIES}/bulkdata", "retrieve-bulkdata", conditional(bulkdata.retrieve_bulkdata)),
+    ("GET", f"{_INSTANCE}/bulkdata", "retrieve-bulkdata", conditional(bulkdata.retrieve_bulkdata)),
+    ("GET", f"{_STUDY}/pixeldata", "retrieve-pixeldata", conditional(bulkdata.retrieve_pixels)),
+    ("GET", f"{_SERIES}/pixeldata", "retrieve-pixeldata", conditional(bulkdata.retrieve_pixels)),
+    ("GET", f"{_INSTANCE}/pixeldata", "retrieve-pixeldata", conditional(bulkdata.retrieve_pixels)),
     ("GET", f"{_STUDY}/rendered", "retrieve-rendered", conditional(rendered.retrieve_rendered)),
     ("GET", f"{_SERIES}/rendered", "retrieve-rendered", conditional(rendered.retrieve_rendered)),
     ("GET", f"{_INSTANCE}/rendered", "retrieve-rendered", conditional(rendered.retrieve_rendered)),

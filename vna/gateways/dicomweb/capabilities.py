@@ -18,7 +18,7 @@ from starlette.responses import Response
 from vna.dicom.dictionary import keyword_of
 from vna.domain.levels import VR_OF, visible_at
 from vna.domain.query import Level
-from vna.gateways.dicomweb import metadata, qido, wado
+from vna.gateways.dicomweb import bulkdata, metadata, qido, wado
 from vna.gateways.dicomweb.conditional import Handler
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.links import BASE
@@ -39,6 +39,7 @@ _OFFERS: Mapping[str, Sequence[Offer]] = {
     "retrieve-series": wado.OFFERS,
     "retrieve-instance": wado.INSTANCE_OFFERS,
     "retrieve-metadata": metadata.OFFERS,
+    "retrieve-pixeldata": bulkdata.OFFERS,
 }
 """Media types of the resources whose handlers list them, by name; of the others none are told."""
 # Attributes of the instance alone that PS3.18 Table 10.6.1-5 names; every other one is matched, too.
