@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vna.ingest.receive import Receiver
     from vna.ingest.spool import Spool
     from vna.ingest.sweep import Sweeper
+    from vna.peers.oidc import OpenIdProvider
     from vna.ports.index import Index
     from vna.ports.objects import ObjectStore
     from vna.ports.queue import Queue
@@ -143,6 +144,15 @@ class Archive:
         from vna.security.sessions import Sessions
 
         return Sessions(self.objects, self.accounts)
+
+    @cached_property
+    def oidc(self) -> OpenIdProvider | None:
+        """Who vouches for users, ``None`` if there is nobody."""
+        if not self.settings.oidc.issuer:
+            return None
+        from vna.peers.oidc import OpenIdProvider
+
+        return OpenIdProvider(self.settings.oidc)
 
     @cached_property
     def shares(self) -> Shares:

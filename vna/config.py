@@ -227,6 +227,28 @@ class AuditSettings(_Section):
     syslog: SyslogSettings = SyslogSettings()
 
 
+class OidcSettings(_Section):
+    """Sign-in by OpenID Connect, and bearer tokens of its provider. Off without an issuer."""
+
+    issuer: str = Field("", description="URL of the provider, as its tokens name it; empty: off")
+    client_id: str = Field("", description="what this archive is called there")
+    client_secret: SecretStr | None = Field(None, description="its secret; empty for a public client")
+    scopes: str = Field("openid profile", description="scopes asked for, with blanks between")
+    name_claim: str = Field("preferred_username", description="claim that names the user; without it the subject does")
+    role_claim: str = Field("groups", description="claim whose values give a role")
+    roles: dict[str, Literal["viewer", "technologist", "records-manager", "administrator"]] = Field(
+        default_factory=dict, description="role by value of that claim; who has none of them may not sign in"
+    )
+    audience: str = Field("", description="audience of bearer tokens for DICOMweb; empty: none are taken")
+
+    @model_validator(mode="after")
+    def _whole(self) -> OidcSettings:
+        if self.issuer and not (self.client_id and self.roles):
+            message = "an issuer needs a client_id, and roles"
+            raise ValueError(message)
+        return self
+
+
 class LogSettings(_Section):
     """Logging."""
 
@@ -258,6 +280,7 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     conflict: ConflictSettings = ConflictSettings()
     audit: AuditSettings = AuditSettings()
+    oidc: OidcSettings = OidcSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -21,6 +21,7 @@ from vna.security.principals import Principal, Role
 _USERS = "security/users/"
 _KEYS = "security/keys/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+KEY_PREFIX = "vna_"
 _TOKEN = re.compile(r"vna_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _NOBODY = passwords.digest(secrets.token_hex(16))
 
@@ -177,7 +178,7 @@ class Accounts:
         expires = int(self._clock()) + days * 86_400 if days else 0
         key = ApiKey(identity, name, role, hashlib.sha256(secret.encode()).hexdigest(), expires)
         self._objects.put(_api_key(identity), _dump(key), "application/json")
-        return f"vna_{identity}_{secret}"
+        return f"{KEY_PREFIX}{identity}_{secret}"
 
     def keys(self) -> Iterator[ApiKey]:
         """Yield the keys, in no order."""

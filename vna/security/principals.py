@@ -26,6 +26,8 @@ class Permission(StrEnum):
     """Search and retrieve, with patients' names."""
     STORE = "store"
     """Send instances."""
+    DELETE = "delete"
+    """Ask for instances to be deleted."""
     OBSERVE = "observe"
     """See the state of the archive: operations, metrics, quarantine."""
     OPERATE = "operate"
@@ -35,7 +37,7 @@ class Permission(StrEnum):
 _GRANTED: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: frozenset({Permission.READ}),
     Role.TECHNOLOGIST: frozenset({Permission.READ, Permission.STORE, Permission.OBSERVE}),
-    Role.RECORDS_MANAGER: frozenset({Permission.READ, Permission.OBSERVE}),
+    Role.RECORDS_MANAGER: frozenset({Permission.READ, Permission.DELETE, Permission.OBSERVE}),
     Role.ADMINISTRATOR: frozenset(Permission),
 }
 
@@ -67,8 +69,9 @@ class Principal:
     role
         What they do.
     means
-        How they showed who they are: ``password``, ``session``, ``key``, ``share`` for a
-        link, or ``network`` for one who is trusted because of where the request came from.
+        How they showed who they are: ``password``, ``session``, ``key``, ``token`` of an
+        identity provider, ``share`` for a link, or ``network`` for one who is trusted
+        because of where the request came from.
     must_change_password
         Whether they may do nothing before they have chosen a password.
     scope

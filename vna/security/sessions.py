@@ -17,9 +17,12 @@ from functools import cached_property
 from vna.domain.errors import NotFoundError
 from vna.ports.objects import ObjectStore
 from vna.security.accounts import Accounts, User
-from vna.security.principals import Principal
+from vna.security.principals import Principal, Role
 
 SECONDS = 12 * 3600
+EXTERNAL_SECONDS = 3600
+"""Of a session that the provider vouches for: who may no longer sign in there is out after an hour."""
+_EXTERNAL, _SEAL = "as-", "seal"
 _SECRET = "security/session-secret"  # noqa: S105 - a key in the object store
 
 
@@ -48,20 +51,43 @@ class Sessions:
 
     def issue(self, user: User) -> str:
         """Return a session for a user who has just signed in."""
-        name = base64.urlsafe_b64encode(user.name.encode()).decode().rstrip("=")
-        body = f"{name}.{int(self._clock()) + SECONDS}.{user.mark}"
+        body = f"{_encode(user.name)}.{int(self._clock()) + SECONDS}.{user.mark}"
         return f"{body}.{self._sign(body)}"
 
-    def read(self, session: str) -> Principal | None:
-        """Return whose session it is, ``None`` for one that is over or was never issued."""
-        body, _, signature = session.rpartition(".")
-        if not session.isascii() or not hmac.compare_digest(signature, self._sign(body)):
+    def issue_external(self, name: str, role: Role) -> str:
+        """Return a session for somebody whom an identity provider has named; it ends with its time alone."""
+        body = f"{_encode(name)}.{int(self._clock()) + EXTERNAL_SECONDS}.{_EXTERNAL}{role}"
+        return f"{body}.{self._sign(body)}"
+
+    def seal(self, text: str, seconds: int) -> str:
+        """Return a text that :meth:`unseal` knows again for some seconds, to be kept by a browser."""
+        body = f"{_encode(text)}.{int(self._clock()) + seconds}.{_SEAL}"
+        return f"{body}.{self._sign(body)}"
+
+    def unseal(self, sealed: str) -> str | None:
+        """Return a text that was sealed, ``None`` for one that was not, or too long ago."""
+        parts = self._parts(sealed)
+        return parts[0] if parts is not None and parts[1] == _SEAL else None
+
+    def _parts(self, signed: str) -> tuple[str, str] | None:
+        body, _, signature = signed.rpartition(".")
+        if not signed.isascii() or not hmac.compare_digest(signature, self._sign(body)):
             return None
         name, until, mark = body.split(".")
         if int(until) <= self._clock():
             return None
+        return base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode(), mark
+
+    def read(self, session: str) -> Principal | None:
+        """Return whose session it is, ``None`` for one that is over or was never issued."""
+        parts = self._parts(session)
+        if parts is None or parts[1] == _SEAL:
+            return None
+        name, mark = parts
+        if mark.startswith(_EXTERNAL):
+            return Principal(name, Role(mark.removeprefix(_EXTERNAL)), "session")
         try:
-            user = self._accounts.user(base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode())
+            user = self._accounts.user(name)
         except NotFoundError:
             return None
         if user.disabled or not hmac.compare_digest(user.mark, mark):
@@ -70,3 +96,7 @@ class Sessions:
 
     def _sign(self, body: str) -> str:
         return hmac.new(self._secret, body.encode(), hashlib.sha256).hexdigest()
+
+
+def _encode(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode("utf-8", "replace")).decode().rstrip("=")

@@ -28,29 +28,28 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
     """Return the routes of these pages; ``throttle`` slows down who guesses."""
 
     async def show_sign_in(site: Site, request: Request) -> Response:
-        del site
-        return _form(request, "sign_in.html", next=_target(request.query_params.get("next", "")))
+        return form(site, request, target=own_path(request.query_params.get("next", "")))
 
     async def sign_in(site: Site, request: Request) -> Response:
         fields = await read_form(request)
         if fields is None:
             return problem(request, 403, "Not from here", "This form was not sent by a page of the archive.")
         name, password = fields.get("name", "").strip(), fields.get("password", "")
-        target = _target(fields.get("next", ""))
+        target = own_path(fields.get("next", ""))
         address = request.client.host if request.client else ""
         subject = f"{name.lower()}\0{address}"
         wait = throttle.wait(subject)
         if wait > 0:
             minutes = "a minute" if wait <= 60 else f"{wait / 60:.0f} minutes"
             text = f"Too many wrong passwords. Try again in {minutes}."
-            return _form(request, "sign_in.html", 429, next=target, name=name, error=text)
+            return form(site, request, 429, target=target, name=name, error=text)
         user = await site.in_thread(site.archive.accounts.sign_in, name, password)
         if user is None:
             throttle.failed(subject)
             _tell(site, request, name, succeeded=False)
             log.warning("sign-in of %r from %s refused", name[:64], address)
             error = "The name or the password is wrong."
-            return _form(request, "sign_in.html", 401, next=target, name=name, error=error)
+            return form(site, request, 401, target=target, name=name, error=error)
         throttle.succeeded(subject)
         _tell(site, request, name)
         return await _signed_in(site, request, user, "/ui/password" if user.must_change else target)
@@ -119,6 +118,12 @@ def _tell(site: Site, request: Request, name: str, *, login: bool = True, succee
     archive.audit.record(authentication(who, archive.process, login=login, succeeded=succeeded))
 
 
+def form(site: Site, request: Request, status: int = 200, *, target: str, **context: object) -> Response:
+    """Return the page to sign in; ``target`` is where to go then."""
+    provider = bool(site.archive.settings.oidc.issuer)
+    return _form(request, "sign_in.html", status, next=target, provider=provider, **context)
+
+
 def _form(request: Request, template: str, status: int = 200, **context: object) -> Response:
     token = form_token(request)
     return keep_token(request, page(request, template, status, token=token, **context), token)
@@ -126,13 +131,18 @@ def _form(request: Request, template: str, status: int = 200, **context: object)
 
 async def _signed_in(site: Site, request: Request, user: User, target: str) -> Response:
     session = await site.in_thread(site.archive.sessions.issue, user)
+    return with_session(site, request, session, target)
+
+
+def with_session(site: Site, request: Request, session: str, target: str) -> Response:
+    """Send a browser on with a session."""
     answer = RedirectResponse(target, 303)
     secure = request.url.scheme == "https" or site.archive.settings.http.base_url.startswith("https:")
     answer.set_cookie(COOKIE, session, max_age=SECONDS, path="/", httponly=True, samesite="lax", secure=secure)
     return answer
 
 
-def _target(asked: str) -> str:
+def own_path(asked: str) -> str:
     """Return where to go after signing in: a path of this archive, never another site."""
     parts = urlsplit(asked)
     own = asked.startswith("/") and not asked.startswith(("//", "/\\")) and not parts.netloc and asked.isprintable()

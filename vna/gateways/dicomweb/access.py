@@ -13,12 +13,13 @@ from vna.domain.errors import ArchiveError
 from vna.gateways.dicomweb.anonymous import Anonymous
 from vna.gateways.dicomweb.credentials import Credentials, WrongCredentialsError
 from vna.gateways.dicomweb.errors import archive_error, error_response
+from vna.gateways.dicomweb.links import BASE
 from vna.gateways.dicomweb.shared import within
 from vna.security.principals import Permission, Principal, Role, roles_with
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/ui/sign-in"})
 """Answered to everybody: a load balancer asks there, and they tell nothing of patients."""
-_OPEN_BELOW = ("/ui/static/", "/ui/open/")
+_OPEN_BELOW = ("/ui/static/", "/ui/open/", "/ui/sign-in/")
 _OWN_PATHS = frozenset({"/ui/password", "/ui/sign-out"})
 _PAGES = ("/ui", "/ohif")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -118,6 +119,8 @@ def _needed(path: str, method: str) -> Permission:
         return Permission.OBSERVE if method in _SAFE else Permission.OPERATE
     if path == "/metrics":
         return Permission.OBSERVE
+    if method == "DELETE" and path.startswith(BASE):
+        return Permission.DELETE
     # Whoever may see a study may show it to somebody.
     return Permission.READ if method in _SAFE or path.startswith("/ui/shares") else Permission.STORE
 

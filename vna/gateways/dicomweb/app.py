@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vna.bootstrap import Archive
-from vna.gateways.dicomweb import bulkdata, frames, health, metadata, qido, rendered, stow, wado, wado_uri
+from vna.gateways.dicomweb import bulkdata, deletion, frames, health, metadata, qido, rendered, stow, wado, wado_uri
 from vna.gateways.dicomweb.access import AccessControl
 from vna.gateways.dicomweb.audited import Audited
 from vna.gateways.dicomweb.capabilities import capabilities, paths
@@ -25,9 +25,8 @@ from vna.gateways.dicomweb.errors import EXCEPTION_HANDLERS
 from vna.gateways.dicomweb.links import BASE
 from vna.security.audit_events import application_activity
 from vna.security.throttle import Throttle
-from vna.web import ohif, viewer
+from vna.web import ohif, shares, sign_in, sign_in_oidc, viewer
 from vna.web import routes as pages
-from vna.web import shares, sign_in
 from vna.web.pages_http import Site
 
 Handler = Callable[[Gateway, Request], Awaitable[Response]]
@@ -50,6 +49,9 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", f"{BASE}/instances", "search-instances", qido.search_instances),
     ("GET", f"{_STUDY}/instances", "search-instances", qido.search_instances),
     ("GET", f"{_SERIES}/instances", "search-instances", qido.search_instances),
+    ("DELETE", _STUDY, "request-deletion", deletion.request_deletion),
+    ("DELETE", _SERIES, "request-deletion", deletion.request_deletion),
+    ("DELETE", _INSTANCE, "request-deletion", deletion.request_deletion),
     ("GET", _STUDY, "retrieve-study", conditional(wado.retrieve)),
     ("GET", _SERIES, "retrieve-series", conditional(wado.retrieve)),
     ("GET", _INSTANCE, "retrieve-instance", conditional(wado.retrieve)),
@@ -101,6 +103,7 @@ def build(archive: Archive) -> ASGIApp:
             *viewer.routes(archive.settings),
             *ohif.routes(archive.settings),
             *sign_in.routes(Site(archive, gateway.in_thread), throttle),
+            *sign_in_oidc.routes(Site(archive, gateway.in_thread)),
             *shares.routes(Site(archive, gateway.in_thread)),
         ],
         exception_handlers=dict(EXCEPTION_HANDLERS),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from starlette.requests import HTTPConnection
 
 from vna.gateways.dicomweb.context import Gateway
+from vna.security.accounts import KEY_PREFIX
 from vna.security.principals import Principal
 from vna.security.throttle import Throttle
 from vna.web.shares import SHARE_COOKIE
@@ -80,10 +81,19 @@ class Credentials:
         return share.principal if share is not None else None
 
     async def _bearer(self, token: str) -> Principal:
-        found = await self._look_up(token, _KEY_SECONDS, lambda: self._gateway.archive.accounts.check_key(token))
+        archive = self._gateway.archive
+        if not token.startswith(KEY_PREFIX) and archive.oidc is not None:
+            found = await self._look_up(token, _KEY_SECONDS, lambda: self._vouched(token))
+        else:
+            found = await self._look_up(token, _KEY_SECONDS, lambda: archive.accounts.check_key(token))
         if found is None:
-            raise WrongCredentialsError("the API key is not known, or has ended")
+            raise WrongCredentialsError("the API key or token is not known, or has ended")
         return found
+
+    def _vouched(self, token: str) -> Principal | None:
+        provider = self._gateway.archive.oidc
+        identity = provider.check_token(token) if provider is not None else None
+        return Principal(identity.name, identity.role, "token") if identity is not None else None
 
     async def _basic(self, value: str, address: str) -> Principal:
         try:
