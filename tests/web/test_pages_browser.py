@@ -78,6 +78,19 @@ def test_attributes_are_filtered(page: Page) -> None:
     expect(page.locator("#attributes tbody tr:visible")).to_have_count(1)
 
 
+def test_nothing_is_wider_than_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in (
+        "/ui/",
+        "/ui/operations",
+        "/ui/patients?id=1CT1",
+        "/ui/studies/1.2.3.1",
+        "/ui/instances/1.2.3.1/1.2.3.1.1",
+    ):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
 def test_quarantine_by_buttons_and_the_page_refreshes_itself(page: Page, gateway: HttpGateway) -> None:
     page.goto("/ui/operations")
     expect(page.locator(".quarantine tbody tr")).to_have_count(2)
@@ -91,16 +104,3 @@ def test_quarantine_by_buttons_and_the_page_refreshes_itself(page: Page, gateway
     expect(page.locator("#live")).to_contain_text(re.compile(r"refreshed \d"), timeout=15_000)
     spool = page.locator(".tiles li", has=page.get_by_role("heading", name="Spool"))
     expect(spool.locator(".big")).to_have_text("1")
-
-
-def test_nothing_is_wider_than_a_phone(page: Page) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
-    for path in (
-        "/ui/",
-        "/ui/operations",
-        "/ui/patients?id=1CT1",
-        "/ui/studies/1.2.3.1",
-        "/ui/instances/1.2.3.1/1.2.3.1.1",
-    ):
-        page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
