@@ -15,7 +15,9 @@ from vna.security.audit_repeats import Repeats
 
 log = logging.getLogger(__name__)
 
-# Survives the death of the process at once, a power cut after at most this long.
+# Events wait so long for others: one write for all costs the threads that serve clients less than one each.
+_LINGER_SECONDS = 0.02
+# What is written survives the death of the process; a power cut, after at most this long.
 _SYNC_SECONDS = 0.2
 # Events that wait for a disk that takes none; beyond it they are counted, not kept.
 _MOST = 100_000
@@ -88,12 +90,14 @@ class AuditTrail:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
             self._thread.start()
+        quiet = not self._waiting
         for event in events:
             if len(self._waiting) < _MOST:
                 self._waiting.append(event)
             else:
                 self._lost += 1
-        self._more.notify()
+        if quiet:
+            self._more.notify()
 
     def _run(self) -> None:
         unsynced = 0.0
@@ -122,6 +126,8 @@ class AuditTrail:
                 waits = [max(0.0, unsynced - time.monotonic())] if unsynced else []
                 waits += [1.0] if self._repeats.waiting else []
                 self._more.wait(min(waits) if waits else None)
+            if self._waiting and not self._stop:
+                self._more.wait(_LINGER_SECONDS)
             batch, self._waiting = self._waiting, []
             batch += self._repeats.due(everything=self._stop)
             if self._lost and batch:

@@ -8,9 +8,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from vna.domain.audit import Participant, StudyObject
+from vna.domain.audit import Role as AuditRole
 from vna.domain.errors import InvalidInputError, NotFoundError
 from vna.domain.query import AnyOf, Level, Query
 from vna.ports.index import Index
+from vna.security.audit_events import exported
 from vna.security.principals import Principal, Scope
 from vna.security.shares import Share
 from vna.web import view_text
@@ -137,7 +140,13 @@ async def add(site: Site, request: Request) -> Response:
             uid, principal.name, days=int(days), note=fields.get("note", ""), hide_patient=hide
         )
 
-    _share, token = await site.in_thread(make)
+    share, token = await site.in_thread(make)
+    who = Participant(
+        principal.name, AuditRole.SOURCE, requestor=True, address=request.client.host if request.client else ""
+    )
+    media = f"link {share.id}, {days} days"
+    studies = await site.in_thread(site.archive.audit_patients.fill, (StudyObject(uid),))
+    site.archive.audit.record(exported(who, media, studies))
     base = site.archive.settings.http.base_url or str(request.base_url).rstrip("/")
     return await _list(site, request, uid, made=f"{base}/ui/open/{token}")
 
