@@ -197,9 +197,9 @@ def test_the_keys_are_listed(view: Watched) -> None:
 def test_what_cannot_be_shown_says_why(browser: Browser, archive: HttpGateway) -> None:
     with watched(browser, archive.url) as view:
         open_viewer(view.page, NOT_A_PICTURE, "#problem:not([hidden])")
-        expect(view.page.get_by_role("alert")).to_contain_text("the object holds no picture")
+        expect(view.page.get_by_role("alert")).to_contain_text("The object holds no picture")
         view.page.goto("/ui/viewer?study=1.2.3.4")
-        expect(view.page.get_by_role("alert")).to_contain_text("the archive has no such study")
+        expect(view.page.get_by_role("alert")).to_contain_text("The archive has no such study")
         view.page.goto("/ui/viewer")
         expect(view.page.get_by_role("heading", name="No study is named")).to_be_visible()
 

@@ -179,7 +179,7 @@ def _send(request: Request, path: Path, name: str) -> Response:
     headers = _OTHER_HEADERS | {
         # A worker has the policy of its own script, not the page's. The decoders, which run in one, make
         # functions of strings (Emscripten's embind); a worker reaches neither the page nor another host.
-        "Content-Security-Policy": _POLICY.format(inline=" 'unsafe-eval'"),
+        "Content-Security-Policy": _POLICY.format(inline=" 'unsafe-eval'" if path.suffix == ".js" else ""),
         "Cache-Control": "public, max-age=31536000, immutable" if _FOREVER.fullmatch(name) else "no-cache",
         "Vary": "Accept-Encoding",
     }

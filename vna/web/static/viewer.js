@@ -241,9 +241,11 @@ function fail(error, picture) {
   wait(false);
   state.shown = null;
   by("picture").hidden = true;
+  by("presets").disabled = true;
   for (const corner of document.querySelectorAll(".corner, .side")) corner.textContent = "";
   if (picture) by("bottom-left").textContent = `${state.at + 1} / ${state.pictures.length}`;
-  say("This cannot be shown", error.message || "the viewer failed");
+  const reason = error.message || "the viewer failed";
+  say("This cannot be shown", reason[0].toUpperCase() + reason.slice(1));
 }
 
 // ---- playing
