@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -77,6 +77,10 @@ class Decoded:
     photometric: str
     samples: int
     bits_allocated: int
+
+
+Decoder = Callable[[bytes, str, ImagePixel], Decoded]
+"""Decodes one frame as :func:`decode_frame` does, maybe elsewhere than in this process."""
 
 
 @cache

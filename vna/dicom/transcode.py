@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from vna.dicom.decode import Decoded, ImagePixel, can_decode, decode_frame
+from vna.dicom.decode import Decoded, Decoder, ImagePixel, can_decode, decode_frame
 from vna.dicom.elements import (
     NATIVE,
     UNDEFINED,
@@ -38,7 +38,13 @@ def can_transcode(source: str, target: str) -> bool:
     return target in NATIVE and (source in NATIVE or can_decode(source))
 
 
-def transcode(source: BinaryIO, target: str, *, max_pixel_bytes: int = MAX_PIXEL_BYTES) -> BinaryIO:
+def transcode(
+    source: BinaryIO,
+    target: str,
+    *,
+    max_pixel_bytes: int = MAX_PIXEL_BYTES,
+    decode: Decoder = decode_frame,
+) -> BinaryIO:
     """Rewrite a Part-10 file in another transfer syntax.
 
     Parameters
@@ -49,6 +55,8 @@ def transcode(source: BinaryIO, target: str, *, max_pixel_bytes: int = MAX_PIXEL
         Transfer Syntax UID of the result: one of the native ones.
     max_pixel_bytes
         Longest pixel data that compressed pixel data may become.
+    decode
+        Decodes a frame.
 
     Returns
     -------
@@ -67,7 +75,7 @@ def transcode(source: BinaryIO, target: str, *, max_pixel_bytes: int = MAX_PIXEL
     # Closed by whoever reads the result.
     result = cast("BinaryIO", tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
     try:
-        _transcode(source, target, result, min(max_pixel_bytes, MAX_PIXEL_BYTES))
+        _transcode(source, target, result, min(max_pixel_bytes, MAX_PIXEL_BYTES), decode)
     except BaseException:
         result.close()
         raise
@@ -75,7 +83,7 @@ def transcode(source: BinaryIO, target: str, *, max_pixel_bytes: int = MAX_PIXEL
     return result
 
 
-def _transcode(source: BinaryIO, target: str, result: BinaryIO, most: int) -> None:
+def _transcode(source: BinaryIO, target: str, result: BinaryIO, most: int, decode: Decoder) -> None:
     meta, reader = open_data_set(source)
     stored = text_of(meta.get(0x00020010, b""))
     result.write(_file_meta(meta, target))
@@ -84,7 +92,7 @@ def _transcode(source: BinaryIO, target: str, result: BinaryIO, most: int) -> No
     if stored in NATIVE or not stored:
         Rewriter(reader, output, encoding).run()
     else:
-        pixels = _find_pixels(source, stored, reader)
+        pixels = _find_pixels(source, stored, reader, decode)
         if pixels is not None:
             _decode_all(pixels, output, encoding, most)
         else:
@@ -152,11 +160,12 @@ class _Pixels:
     transfer_syntax: str
     image: ImagePixel
     frames: list[tuple[Span, ...]]
+    decoder: Decoder
 
     def decode(self, number: int) -> Decoded:
         """Return a frame, by its number from 0."""
         data = b"".join(self._read(offset, length) for offset, length in self.frames[number])
-        return decode_frame(data, self.transfer_syntax, self.image)
+        return self.decoder(data, self.transfer_syntax, self.image)
 
     def _read(self, offset: int, length: int) -> bytes:
         return read_at(self.source, offset, length)
@@ -168,7 +177,7 @@ def read_at(source: BinaryIO, offset: int, length: int) -> bytes:
     return source.read(length)
 
 
-def _find_pixels(source: BinaryIO, transfer_syntax: str, reader: ElementReader) -> _Pixels | None:
+def _find_pixels(source: BinaryIO, transfer_syntax: str, reader: ElementReader, decode: Decoder) -> _Pixels | None:
     """Go over the data set once: the image's layout, and where the fragments are."""
     numbers: dict[int, bytes] = {}
     extended: tuple[int, ...] = ()
@@ -201,7 +210,7 @@ def _find_pixels(source: BinaryIO, transfer_syntax: str, reader: ElementReader) 
     frames = encapsulated_frames(bulk, image.frames, lambda offset, length: read_at(source, offset, length))
     if not frames:
         raise UnsupportedError("the pixel data has no fragments")
-    return _Pixels(source, transfer_syntax, image, frames)
+    return _Pixels(source, transfer_syntax, image, frames, decode)
 
 
 def _attributes(numbers: Mapping[int, bytes]) -> dict[str, object]:
@@ -251,7 +260,7 @@ def _decode_all(pixels: _Pixels, output: Writable, encoding: Encoding, most: int
 
     def icon(data: bytes, numbers: Mapping[int, bytes]) -> tuple[bytes, bytes]:
         small = ImagePixel.of(_attributes(numbers))
-        decoded = decode_frame(data, pixels.transfer_syntax, small)
+        decoded = pixels.decoder(data, pixels.transfer_syntax, small)
         if decoded.photometric != small.photometric or decoded.bits_allocated != small.bits_allocated:
             raise UnsupportedError("the image within a sequence does not decode to what its attributes say")
         unit = 1 if encoding.little else decoded.bits_allocated // 8

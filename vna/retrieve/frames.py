@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vna.dicom.decode import ImagePixel, can_decode, decode_frame
+from vna.dicom.decode import Decoder, ImagePixel, can_decode, decode_frame
 from vna.dicom.frames import Span, encapsulated_frames, native_frame
 from vna.dicom.header import Bulk
 from vna.dicom.rewrite import pixel_unit
@@ -28,6 +28,8 @@ class Frames:
         Where it is.
     metadata
         Its metadata.
+    decode
+        Decodes a frame.
 
     Raises
     ------
@@ -35,7 +37,7 @@ class Frames:
         It has no pixel data.
     """
 
-    def __init__(self, objects: ObjectStore, metadata: Metadata) -> None:
+    def __init__(self, objects: ObjectStore, metadata: Metadata, decode: Decoder = decode_frame) -> None:
         header = metadata.header
         bulk = next((header.bulk[path] for path in PIXEL_PATHS if path in header.bulk), None)
         if bulk is None:
@@ -43,15 +45,16 @@ class Frames:
         self.transfer_syntax = header.transfer_syntax
         self.image = ImagePixel.of(header.attributes)
         self._bulk: Bulk = bulk
+        self._decode = decode
         self._reader = ValueReader(objects, metadata)
         self._fragments: list[tuple[Span, ...]] = []
         if bulk.encapsulated:
             self._fragments = encapsulated_frames(bulk, self.image.frames, self._reader.bytes_at)
 
     @classmethod
-    def of(cls, objects: ObjectStore, location: Location) -> Frames:
+    def of(cls, objects: ObjectStore, location: Location, decode: Decoder = decode_frame) -> Frames:
         """Return the frames of an instance."""
-        return cls(objects, load(objects, location))
+        return cls(objects, load(objects, location), decode)
 
     @property
     def compressed(self) -> bool:
@@ -94,7 +97,7 @@ class Frames:
         self.check((number,))
         if self.compressed:
             data = b"".join(self.stored(number))
-            yield decode_frame(data, self.transfer_syntax, self.image).data
+            yield self._decode(data, self.transfer_syntax, self.image).data
             return
         place = native_frame(self.image, number, self._bulk.length)
         unit = pixel_unit(self.image.bits_allocated) if self._bulk.vr == "OW" else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from vna.dicom.decode import Decoder, decode_frame
 from vna.dicom.transcode import can_transcode, transcode
 from vna.domain.errors import IntegrityError, UnsupportedError
 from vna.domain.records import Location
@@ -65,8 +66,10 @@ def rendition(location: Location, accepted: Sequence[str]) -> Rendition:
     raise UnsupportedError(message + (", ".join(accepted)[:500] or "nothing"))
 
 
-def read(objects: ObjectStore, item: Rendition) -> Iterator[bytes]:
+def read(objects: ObjectStore, item: Rendition, decode: Decoder = decode_frame) -> Iterator[bytes]:
     """Yield the bytes of an instance as a Part-10 file (PS3.10 7). Memory does not grow with it.
+
+    ``decode`` decodes a frame, where one must be.
 
     Raises
     ------
@@ -77,12 +80,14 @@ def read(objects: ObjectStore, item: Rendition) -> Iterator[bytes]:
     if item.as_stored:
         yield from objects.stream(key, chunk=_CHUNK)
         return
-    with objects.open(key) as source, transcode(source, item.transfer_syntax) as result:
+    with objects.open(key) as source, transcode(source, item.transfer_syntax, decode=decode) as result:
         while piece := result.read(_CHUNK):
             yield piece
 
 
-def read_many(objects: ObjectStore, items: Iterable[Rendition]) -> Iterator[tuple[Rendition, Iterator[bytes]]]:
+def read_many(
+    objects: ObjectStore, items: Iterable[Rendition], decode: Decoder = decode_frame
+) -> Iterator[tuple[Rendition, Iterator[bytes]]]:
     """Yield instances with their bytes, in order; small ones are read ahead, several at once.
 
     Raises
@@ -99,7 +104,7 @@ def read_many(objects: ObjectStore, items: Iterable[Rendition]) -> Iterator[tupl
         yield from _read_batch(objects, batch)
         batch = []
         if not (item.as_stored and item.location.size <= _SMALL):
-            yield item, read(objects, item)
+            yield item, read(objects, item, decode)
     yield from _read_batch(objects, batch)
 
 

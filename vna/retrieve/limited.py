@@ -7,6 +7,7 @@ dies is replaced by the next job.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pickle
@@ -19,9 +20,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from vna.dicom.decode import Decoded, ImagePixel
 from vna.domain.errors import ArchiveError, InvalidInputError, OutOfResourcesError, TooLargeError, UnsupportedError
 from vna.retrieve.limited_child import HEAD, REPLY
-from vna.retrieve.render_job import Job
+from vna.retrieve.render_job import Decode, Job
 
 _ERRORS: dict[str, type[ArchiveError]] = {
     "too-large": TooLargeError,
@@ -30,6 +32,7 @@ _ERRORS: dict[str, type[ArchiveError]] = {
 }
 _END_SECONDS = 2.0
 _MOST_FACTS = 1 << 16
+_PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,11 @@ class LimitedPool:
             raise TooLargeError(
                 f"the image has {size}: {total} values, more than the {self.limits.max_pixels} that are decoded at once"
             )
+
+    def decode(self, data: bytes, transfer_syntax: str, image: ImagePixel) -> Decoded:
+        """Decode a frame as :func:`vna.dicom.decode.decode_frame`; raises what :meth:`run` does, too."""
+        self.check_pixels(image.rows, image.columns, image.samples)
+        return Decode.result(*self.run(Decode(data, transfer_syntax, image)))
 
     def run(self, job: Job) -> tuple[dict[str, Any], bytes]:
         """Have a job done, and wait for it.
@@ -167,6 +175,10 @@ class _Child:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        for pipe in (self._process.stdin, self._process.stdout):
+            # A frame is larger than the usual 64 KiB by far, and each filling costs a change of processes.
+            with suppress(OSError, AttributeError):  # Linux alone has it
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._jobs: BinaryIO = self._process.stdin  # type: ignore[assignment]
         self._answers: BinaryIO = self._process.stdout  # type: ignore[assignment]
 

@@ -148,7 +148,7 @@ def _encoded(images: Sequence[Image.Image], options: Options, milliseconds: int)
     if options.media == "image/jpeg":
         first.save(result, "JPEG", quality=options.quality)
     elif options.media == "image/png":
-        first.save(result, "PNG", compress_level=3)
+        first.save(result, "PNG", compress_level=1)
     elif len(images) == 1:
         first.save(result, "GIF")
     else:

@@ -55,7 +55,7 @@ async def retrieve_frames(gateway: Gateway, request: Request) -> Response:
 
     def prepare() -> tuple[Frames, Choice, Callable[[int], Part]]:
         location = _locate(gateway, request)
-        frames = Frames.of(gateway.archive.objects, location)
+        frames = Frames.of(gateway.archive.objects, location, gateway.pictures.decode)
         frames.check(numbers)
         choice = _choose(gateway.accept(request), frames, single=len(numbers) == 1)
         return frames, choice, _part_maker(frames, choice, _url(links, location))
@@ -132,7 +132,7 @@ async def retrieve_bulk(gateway: Gateway, request: Request) -> Response:
         return await _icon(gateway, request, metadata, bulk, url)
 
     def prepare() -> tuple[Frames, Choice, Callable[[int], Part]]:
-        frames = Frames(gateway.archive.objects, metadata)
+        frames = Frames(gateway.archive.objects, metadata, gateway.pictures.decode)
         choice = _choose(gateway.accept(request), frames, single=True)
         return frames, choice, _part_maker(frames, choice, _url(links, location))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vna.dicom.decode import Decoder
 from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import UnsupportedError
@@ -38,10 +39,10 @@ async def retrieve(gateway: Gateway, request: Request) -> Response:
     if choice.offer == _ZIP:
         name = zip_name(items, below_study="series" in request.path_params)
         headers = {"Content-Type": ZIP, "Content-Disposition": f'attachment; filename="{name}"'}
-        return await stream(gateway, write_zip(gateway.archive.objects, items), headers)
+        return await stream(gateway, write_zip(gateway.archive.objects, items, gateway.pictures.decode), headers)
     if choice.offer.related:
         boundary = new_boundary()
-        body = _related(gateway.archive.objects, items, boundary)
+        body = _related(gateway.archive.objects, items, boundary, gateway.pictures.decode)
         return await stream(gateway, body, {"Content-Type": related_type(DICOM, boundary)})
     return await _single(gateway, request, items[0])
 
@@ -60,8 +61,8 @@ def _rendition(location: Location, syntaxes: Sequence[str]) -> Rendition:
         raise HttpError(406, "not-acceptable", f"{error}; {hint}") from error
 
 
-def _related(objects: ObjectStore, items: Sequence[Rendition], boundary: str) -> Iterator[bytes]:
-    parts = ((_part_headers(item), content) for item, content in read_many(objects, items))
+def _related(objects: ObjectStore, items: Sequence[Rendition], boundary: str, decode: Decoder) -> Iterator[bytes]:
+    parts = ((_part_headers(item), content) for item, content in read_many(objects, items, decode))
     return write_related(parts, boundary)
 
 
@@ -73,7 +74,7 @@ async def _single(gateway: Gateway, request: Request, item: Rendition) -> Respon
     objects = gateway.archive.objects
     headers = _part_headers(item)
     if item.size is None:
-        return await stream(gateway, read(objects, item), headers)
+        return await stream(gateway, read(objects, item, gateway.pictures.decode), headers)
     headers["Accept-Ranges"] = "bytes"
     part = byte_range(range_field(request), item.size)
     if part is None:

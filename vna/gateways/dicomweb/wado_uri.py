@@ -108,7 +108,7 @@ async def _dicom(gateway: Gateway, location: Location, query: Mapping[str, str])
     headers = {"Content-Type": with_syntax(DICOM, item.transfer_syntax)}
     if item.size is not None:
         headers["Content-Length"] = str(item.size)
-    return await stream(gateway, read(gateway.archive.objects, item), headers)
+    return await stream(gateway, read(gateway.archive.objects, item, gateway.pictures.decode), headers)
 
 
 def _options(query: Mapping[str, str], media: str, rows: int, columns: int) -> Options:

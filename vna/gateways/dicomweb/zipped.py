@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 
+from vna.dicom.decode import Decoder, decode_frame
 from vna.domain.identity import InstanceUids
 from vna.ports.objects import ObjectStore
 from vna.retrieve.instances import Rendition, read_many
@@ -25,11 +26,11 @@ def zip_name(items: Sequence[Rendition], *, below_study: bool) -> str:
     return f"{_safe(uids.series if below_study else uids.study)}.zip"
 
 
-def write_zip(objects: ObjectStore, items: Sequence[Rendition]) -> Iterator[bytes]:
+def write_zip(objects: ObjectStore, items: Sequence[Rendition], decode: Decoder = decode_frame) -> Iterator[bytes]:
     """Yield a ZIP archive of instances, in folders by series; ZIP64 where sizes or numbers need it."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for item, content in read_many(objects, items):
+        for item, content in read_many(objects, items, decode):
             entry = zipfile.ZipInfo(_path(item.location.uids), _DATE)
             entry.external_attr = 0o644 << 16
             entry.file_size = item.size or 0
