@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -17,7 +18,22 @@ from vna.cli.open_archive import age, size
 from vna.cli.rotating import RotatingLog, tail
 
 VNA = Path(sys.executable).parent / "vna"
-COMMANDS = ("up", "status", "load", "echo", "spool", "quarantine", "reindex", "audit", "user", "key", "config")
+COMMANDS = (
+    "up",
+    "status",
+    "load",
+    "echo",
+    "spool",
+    "quarantine",
+    "deletion",
+    "reindex",
+    "audit",
+    "user",
+    "key",
+    "ohif",
+    "share",
+    "config",
+)
 
 
 def vna(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +51,9 @@ def vna(data: Path, *arguments: str, **environment: str) -> subprocess.Completed
 def test_help_lists_every_command_with_what_it_does(tmp_path: Path) -> None:
     done = vna(tmp_path, "--help")
     assert done.returncode == 0
-    listed = [line.split(maxsplit=1) for line in done.stdout.partition("Commands:")[2].splitlines() if line[:2] == "  "]
+    lines = done.stdout.partition("Commands:")[2].splitlines()
+    # What stands further in goes on with the text of the line before.
+    listed = [line.split(maxsplit=1) for line in lines if re.match(r"  \S", line)]
     assert [name for name, _ in listed[: len(COMMANDS)]] == list(COMMANDS)
     assert all(len(text) > 20 for _, text in listed[: len(COMMANDS)])
 
@@ -46,6 +64,7 @@ def test_help_lists_every_command_with_what_it_does(tmp_path: Path) -> None:
         "",
         *COMMANDS,
         *(f"quarantine {name}" for name in ("list", "show", "retry", "drop")),
+        *(f"deletion {name}" for name in ("list", "withdraw")),
         *(f"audit {name}" for name in ("list", "verify", "export", "seal")),
     ],
 )
