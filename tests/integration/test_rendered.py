@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -22,6 +24,10 @@ from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, generate_uid
 from tests.support.http_gateway import HttpGateway
 from tests.support.ports import wait_until
 from tests.support.real_files import real_file
+from vna.dicom.decode import ImagePixel
+from vna.domain.errors import TooLargeError, UnsupportedError
+from vna.retrieve.limited import LimitedPool, Limits
+from vna.retrieve.render_job import Job
 
 NAMES = ("CT_small.dcm", "MR_small.dcm", "examples_palette.dcm", "emri_small_RLE.dcm", "test-SR.dcm")
 SECONDS = 5
@@ -80,6 +86,21 @@ def bombs() -> list[Dataset]:
 
 BOMBS = bombs()
 PLAIN = made("ramp", ramp().tobytes(), ExplicitVRLittleEndian, 8, 8)
+
+
+class Crash(Job):
+    """What a decoder does that reads beyond its buffer."""
+
+    def run(self) -> tuple[dict[str, Any], bytes]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        raise AssertionError
+
+
+class Hog(Job):
+    """What a decoder does that believes a header."""
+
+    def run(self) -> tuple[dict[str, Any], bytes]:
+        return {}, bytes(8 << 30)
 
 
 @pytest.fixture(scope="module")
@@ -233,11 +254,24 @@ def test_wado_uri(gateway: HttpGateway) -> None:
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb.PatientID)
 def test_a_bomb_costs_one_request(gateway: HttpGateway, bomb: Dataset) -> None:
-    answer = gateway.client.get(url(bomb, "/rendered"))
-    assert answer.status_code in {406, 413}, answer.text
-    assert answer.json()["detail"]
+    for below in ("/rendered", "/thumbnail", "/frames/1"):
+        answer = gateway.client.get(url(bomb, below), headers={"Accept": "*/*"})
+        assert answer.status_code in {406, 413}, answer.text
+        assert answer.json()["detail"]
     assert psutil.Process(gateway.process.pid).memory_info().rss < 400 << 20
     assert gateway.client.get(url(PLAIN, "/rendered")).status_code == 200
+
+
+def test_a_crash_of_a_decoder_is_told_from_a_frame_that_is_broken() -> None:
+    pool = LimitedPool(Limits(processes=1))
+    for job, error in ((Crash(), "crash"), (Hog(), "memory")):
+        with pytest.raises((UnsupportedError, TooLargeError), match=error):
+            pool.run(job)
+    assert pool.decode(bytes(lying_frame(8, 8)), JPEG2000, ImagePixel(8, 8)).data
+    pids = pool.pids
+    pool.close()
+    assert len(pids) == 1
+    assert not psutil.pid_exists(pids[0])
 
 
 def test_a_child_that_is_killed_costs_one_request(gateway: HttpGateway) -> None:

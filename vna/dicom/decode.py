@@ -180,8 +180,9 @@ def frame_array(
     except MemoryError:
         raise
     except Exception as error:  # decoders written in C raise anything
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnsupportedError(f"the pixel data ({syntax.name}) cannot be decoded: {first[0]}") from error
+        # Where several decoders were tried, the second line is what the first of them said.
+        said = [line.strip() for line in str(error).strip().splitlines()[:2]] or [type(error).__name__]
+        raise UnsupportedError(f"the pixel data ({syntax.name}) cannot be decoded: {' '.join(said)}") from error
     return array, made
 
 

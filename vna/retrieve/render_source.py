@@ -42,7 +42,6 @@ class Source:
         self._objects = objects
         self._metadata = metadata
         self._pool = pool
-        self.digest = metadata.digest
 
     @classmethod
     def of(cls, objects: ObjectStore, location: Location, pool: LimitedPool) -> Source:
