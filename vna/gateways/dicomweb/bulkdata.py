@@ -20,7 +20,6 @@ from vna.gateways.dicomweb.media import OCTETS, with_syntax
 from vna.gateways.dicomweb.negotiate import STORED, Offer, negotiate
 from vna.gateways.dicomweb.streaming import stream
 from vna.ingest.document import Metadata
-from vna.ports.objects import ObjectStore
 from vna.retrieve.frames import PIXEL_PATHS, Frames
 from vna.retrieve.metadata import load_many
 from vna.retrieve.values import ValueReader
@@ -45,7 +44,7 @@ async def _answer(gateway: Gateway, request: Request, paths: Collection[str] | N
     choice = negotiate(gateway.accept(request), OFFERS)
     found = await gateway.in_thread(located, gateway, request)
     _check(found, choice.syntaxes)
-    parts = _Parts(gateway.archive.objects, gateway.links(request), choice.syntaxes, paths)
+    parts = _Parts(gateway, gateway.links(request), choice.syntaxes, paths)
     boundary = new_boundary()
     headers = {"Content-Type": related_type(OCTETS, boundary)}
     return await stream(gateway, write_related(parts.of(found), boundary), headers)
@@ -64,10 +63,9 @@ def _check(found: Sequence[Location], syntaxes: Sequence[str]) -> None:
 class _Parts:
     """Makes the parts of an answer while it is sent."""
 
-    def __init__(
-        self, objects: ObjectStore, links: Links, syntaxes: Sequence[str], paths: Collection[str] | None
-    ) -> None:
-        self._objects = objects
+    def __init__(self, gateway: Gateway, links: Links, syntaxes: Sequence[str], paths: Collection[str] | None) -> None:
+        self._objects = gateway.archive.objects
+        self._decode = gateway.pictures.decode
         self._links = links
         self._syntaxes = syntaxes
         self._paths = paths
@@ -96,7 +94,7 @@ class _Parts:
         if path not in PIXEL_PATHS:
             yield stored | {"Content-Location": own}, reader.fragments(bulk.fragments)
             return
-        frames = Frames(self._objects, metadata)
+        frames = Frames(self._objects, metadata, self._decode)
         numbers = range(1, frames.count + 1)
         # What cannot be decoded is to be had as it is stored alone (PS3.18 8.7.3.3).
         if {STORED, frames.transfer_syntax} & set(self._syntaxes) or not frames.decodable:

@@ -13,6 +13,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from vna.domain import errors
 
@@ -87,7 +88,18 @@ def framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     detail = f"{request.method} {request.url.path}: {error.detail}"
-    return error_response(error.status_code, phrase.lower().replace(" ", "-"), detail, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router names the methods of the first route that has the path; each method has its own here.
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return error_response(error.status_code, phrase.lower().replace(" ", "-"), detail, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    routes = [each for each in request.app.routes if isinstance(each, Route)]
+    return {
+        method for each in routes if each.matches(request.scope)[0] is not Match.NONE for method in each.methods or ()
+    }
 
 
 def unexpected_error(_request: Request, _error: Exception) -> Response:
