@@ -106,6 +106,12 @@ def test_every_page_is_closed_to_others_and_kept_by_nobody(browser: httpx.Client
         assert browser.get(link).headers["cache-control"].endswith("immutable")
 
 
+def test_a_browser_at_the_root_comes_to_the_pages(browser: httpx.Client) -> None:
+    answer = browser.get("/", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert (answer.status_code, answer.headers["location"]) == (307, "/ui/")
+    assert browser.get("/").json()["pages"].endswith("/ui/")
+
+
 def test_static_files_and_nothing_else(browser: httpx.Client) -> None:
     for name in ("style.css", "app.js", "theme.js", "icon.svg"):
         assert browser.get(f"/ui/static/{name}").status_code == 200

@@ -75,7 +75,8 @@ class Storage:
                 except ArchiveError:  # said by the part of the index
                     return ()
                 self._found = tuple((label, tuple(found[path])) for label, path in _STORAGE)
-                self._until = self._clock() + _STORAGE_SECONDS
+                # What is empty is counted at once, and seen to fill.
+                self._until = self._clock() + (_STORAGE_SECONDS if any(found.values()) else 0.0)
             return self._found
 
 

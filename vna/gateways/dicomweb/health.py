@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from vna.domain.errors import ArchiveError
 from vna.domain.origin import Origin
@@ -72,7 +72,9 @@ async def metrics(gateway: Gateway, _request: Request) -> Response:
 
 
 async def root(gateway: Gateway, request: Request) -> Response:
-    """Answer ``GET /``: where what is."""
+    """Answer ``GET /``: where what is; to a browser, the pages."""
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/ui/", 307, headers={"Vary": "Accept", "Cache-Control": "no-store"})
     links = Links.of(request, gateway.settings.base_url)
     base = links.root.removesuffix(BASE)
     return _json(
@@ -80,6 +82,7 @@ async def root(gateway: Gateway, request: Request) -> Response:
             "name": "vna",
             "dicomweb": links.root,
             "studies": f"{links.root}/studies",
+            "pages": f"{base}/ui/",
             "health": f"{base}/health",
             "ready": f"{base}/ready",
             "metrics": f"{base}/metrics",
