@@ -8,11 +8,14 @@ import json
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
@@ -433,3 +436,41 @@ def test_odd_lengths_are_padded_and_texts_are_in_utf_8(gateway: HttpGateway) -> 
     assert str(found.PatientName) == "Müller^Jürg=山田"
     assert found.PatientID == "abc"
     assert found.SpecificCharacterSet == "ISO_IR 192"
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_bulk_data(tmp_path: Path) -> None:
+    """Bulk data of 600 MiB comes in; the process stays below 200 MiB."""
+    gateway = HttpGateway(tmp_path, develop=False)
+    process = psutil.Process(gateway.process.pid)
+    peak = 0
+    source = Source("CT_small.dcm")
+    source.metadata["00280010"]["Value"] = source.metadata["00280011"]["Value"] = [1024]
+    source.metadata["00280008"] = {"vr": "IS", "Value": [300]}
+    head, content = as_json(source)
+    first = [(head, content), *(part for part in source.octets() if part[0]["Content-Location"] != source.pixels)]
+
+    def body() -> Iterator[bytes]:
+        nonlocal peak
+        yield body_of(first).removesuffix(b"--BB--\r\n")
+        yield f"--BB\r\nContent-Location: {source.pixels}\r\n\r\n".encode()
+        for _ in range(600):
+            yield bytes(MIB)
+            peak = max(peak, process.memory_info().rss)
+        yield b"\r\n--BB--\r\n"
+
+    try:
+        content_type = f'multipart/related; type="{JSON}"; boundary=BB'
+        with ThreadPoolExecutor(1) as thread:
+            sent = thread.submit(
+                gateway.client.post, "/studies", content=body(), headers={"Content-Type": content_type}
+            )
+            while not sent.done():
+                peak = max(peak, process.memory_info().rss)
+                time.sleep(0.02)
+        assert sent.result().status_code == 200, sent.result().text
+        (entry,) = gateway.archive.spool.entries()
+        assert entry.length > 600 * MIB
+        assert peak < 200 * MIB, f"{peak / MIB:.0f} MiB"
+    finally:
+        assert gateway.stop() == 0
