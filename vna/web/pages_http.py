@@ -116,7 +116,7 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
     body = templates().get_template(template).render(context)
     answer = HTMLResponse(body, status, headers=SECURITY_HEADERS | {"Cache-Control": "no-store"})
     # The form to sign out is on every page of somebody who signed in.
-    return keep_token(request, answer, context["token"]) if context["me"] else answer
+    return keep_token(request, answer, str(context["token"])) if context["me"] else answer
 
 
 def principal_of(request: Request) -> Principal | None:
