@@ -297,6 +297,8 @@ def wrong(change: str, source: Source) -> list[Part]:
         case "inline":
             metadata["7FE00010"] = {"vr": "OW", "InlineBinary": "AAAA"}
             del parts[pixels]
+        case "deep":
+            metadata["00100020"] = {"vr": "LO", "Value": json.loads("[" * 500 + "]" * 500)}
         case "item":
             metadata["00081140"] = {"vr": "SQ", "Value": ["x"]}
         case _:
@@ -328,6 +330,7 @@ def wrong(change: str, source: Source) -> list[Part]:
         ("base64", 0xC000, "(0009,1001)"),
         ("both", 0xC000, "more than one of Value, InlineBinary"),
         ("inline", 0xA900, "has 3 bytes"),
+        ("deep", 0xC000, "PatientID (0010,0020)"),
         ("item", 0xC000, "no data set"),
     ],
 )

@@ -9,14 +9,16 @@ import pytest
 from pydicom import dcmread
 from pydicom.encaps import generate_frames, parse_basic_offsets
 
+from vna.dicom.from_json import data_set_of, parse_json
 from vna.dicom.write import BulkValue, DataSetWriter, file_meta
 from vna.domain.errors import UnparsableError
+from vna.domain.records import Attributes
 
 JPEG = "1.2.840.10008.1.2.4.50"
 PIXELS = {"7FE00010": {"vr": "OW", "BulkDataURI": "p"}}
 
 
-def written(value: BulkValue, content: bytes, attributes: dict[str, object] | None = None) -> bytes:
+def written(value: BulkValue, content: bytes, attributes: Attributes | None = None) -> bytes:
     out = io.BytesIO()
     out.write(file_meta("1.2.3", "1.2.3.4", JPEG))
     writer = DataSetWriter(out, {"p": value}, lambda offset, length: [content[offset : offset + length]])
@@ -61,3 +63,9 @@ def test_the_meta_information_is_that_of_this_archive() -> None:
     assert data_set.file_meta.MediaStorageSOPInstanceUID == "1.2.3.4"
     assert data_set.file_meta.ImplementationVersionName == "VNA_0_1"
     assert data_set.PixelData == b"aaaa"
+
+
+def test_arrays_that_are_too_deep_are_refused() -> None:
+    (found,) = parse_json(b'[{"00100020":{"vr":"LO","Value":' + b"[" * 1015 + b"]" * 1015 + b"}}]")
+    with pytest.raises(UnparsableError, match="arrays within arrays"):
+        DataSetWriter(io.BytesIO(), {}, lambda _offset, _length: []).write(data_set_of(found))

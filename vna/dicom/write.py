@@ -111,7 +111,11 @@ class DataSetWriter:
         lengths, and Available Transfer Syntax UID (0008,3002).
         """
         content: Mapping[str, Any] = attributes
-        if _CHARSET in attributes or not json.dumps(attributes, ensure_ascii=False).isascii():
+        try:
+            ascii_alone = json.dumps(attributes, ensure_ascii=False).isascii()
+        except RecursionError as error:
+            raise UnparsableError("the metadata has arrays within arrays, too deep for any value") from error
+        if _CHARSET in attributes or not ascii_alone:
             content = {**attributes, _CHARSET: {"vr": "CS", "Value": ["ISO_IR 192"]}}
         self._elements(content, 0)
 
