@@ -83,13 +83,14 @@ def worklist(index: Index, asked: Asked, today: date) -> Worklist:
     """
     query = Query(Level.STUDY, _criteria(index, asked, today, FACETS))
     total = index.count(query)
-    pages = max(1, -(-total // PAGE))
-    asked = replace(asked, page=min(asked.page, pages))
     note = ""
     names = _names(index, query) if asked.sort in {"name", "-name"} else None
     if names is None and asked.sort in {"name", "-name"}:
         note = f"More than {text.grouped(MOST_NAMES)} names are listed by date; narrow the search to sort by name."
         asked = replace(asked, sort="-date")
+    lines = total if names is None else sum(name.count for name in names)
+    pages = max(1, -(-lines // PAGE))
+    asked = replace(asked, page=min(asked.page, pages))
     start = (asked.page - 1) * PAGE
     stop = min(start + PAGE, total)
     if asked.sort == "-date":
