@@ -46,12 +46,12 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
         user = await site.in_thread(site.archive.accounts.sign_in, name, password)
         if user is None:
             throttle.failed(subject)
-            _tell(site, request, name, succeeded=False)
+            tell(site, request, name, succeeded=False)
             log.warning("sign-in of %r from %s refused", name[:64], address)
             error = "The name or the password is wrong."
             return form(site, request, 401, target=target, name=name, error=error)
         throttle.succeeded(subject)
-        _tell(site, request, name)
+        tell(site, request, name)
         return await _signed_in(site, request, user, "/ui/password" if user.must_change else target)
 
     async def sign_out(site: Site, request: Request) -> Response:
@@ -59,7 +59,7 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
             return problem(request, 403, "Not from here", "This form was not sent by a page of the archive.")
         principal = getattr(request.state, "principal", None)
         if principal is not None:
-            _tell(site, request, principal.name, login=False)
+            tell(site, request, principal.name, login=False)
         answer = RedirectResponse("/ui/sign-in", 303)
         answer.delete_cookie(COOKIE, path="/")
         return answer
@@ -111,7 +111,7 @@ def _principal(request: Request) -> Principal:
     return principal
 
 
-def _tell(site: Site, request: Request, name: str, *, login: bool = True, succeeded: bool = True) -> None:
+def tell(site: Site, request: Request, name: str, *, login: bool = True, succeeded: bool = True) -> None:
     """Tell the audit trail of a sign-in, of one that failed, or of a sign-out."""
     who = Participant(name[:64], requestor=True, address=request.client.host if request.client else "")
     archive = site.archive

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from vna.domain.errors import ArchiveError
 from vna.web.pages_http import Handler, Site, guarded, problem
-from vna.web.sign_in import own_path, with_session
+from vna.web.sign_in import own_path, tell, with_session
 
 _COOKIE = "vna-provider"
 _SECONDS = 600
@@ -98,4 +98,5 @@ async def _finish(site: Site, request: Request, kept: dict[str, str]) -> Respons
             request, 403, "No role here", "You are signed in there, but have no role in this archive. Ask who runs it."
         )
     session = await site.in_thread(site.archive.sessions.issue_external, found.name, found.role)
+    tell(site, request, found.name)
     return with_session(site, request, session, kept["next"])

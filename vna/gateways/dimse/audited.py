@@ -45,6 +45,8 @@ def stored(
 
 def served(archive: Archive, operation: Operation, address: str) -> None:
     """Tell of a query, or of a retrieval with what the receiver has taken."""
+    if not archive.settings.audit.enabled:
+        return  # the index need not be asked whose studies they were
     request = operation.request
     caller = Participant(request.calling, requestor=True, address=address, alternative=request.calling)
     outcome = Outcome.SUCCESS if operation.status in {SUCCESS, CANCELLED} else Outcome.MINOR_FAILURE
