@@ -158,6 +158,7 @@ EXPLAINED: dict[str, tuple[Callable[[Difference], bool], ...]] = {
         lambda it: it.query.startswith("GET") and not it.query.isascii() and it.kind == "only ours",
     ),
     "case": (_only("theirs", "GET studies: StudyDescription=", "GET series: SeriesDescription="),),
+    "fuzzy-names": (_only("ours", "fuzzymatching=true"),),
     "unknown-attributes": (lambda it: "NoSuchAttribute" in it.query,),
     "modalities-below-a-study": (
         lambda it: (
