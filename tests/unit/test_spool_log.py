@@ -57,9 +57,10 @@ def ready(log: SpoolLog, folder: Path) -> None:
     """Return when the log has segments to write to."""
     log.prepare()
     deadline = time.monotonic() + 30
-    while len(whole(folder)) < log._most:
+    while len(log._free) < log._most:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    assert len(whole(folder)) == log._most
 
 
 def whole(folder: Path) -> list[Path]:
