@@ -74,7 +74,8 @@ def test_help_of_each_command_is_there_and_quick(tmp_path: Path, command: str) -
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 5
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+    # Half a second on an idle machine; whoever imports a client of a service here takes two.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
     assert list(tmp_path.iterdir()) == []
 
 
