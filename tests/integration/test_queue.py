@@ -183,6 +183,7 @@ def test_a_batch_whose_services_are_down_is_tried_again_by_the_worker(tmp_path: 
     with start_worker(settings) as worker:
         # Without the folder for what is being written, as when a disk is not mounted, every put fails.
         drafts = settings.objects_path / "~tmp"
+        wait_until(drafts.is_dir, what="the folder for what is being written")
         drafts.rename(settings.objects_path / "~away")
         oracle.spool(archive.receiver, [part10(number) for number in range(5)])
         wait_until(lambda: "a batch waits" in worker.logged(), what="a retry")
