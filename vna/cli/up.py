@@ -124,9 +124,8 @@ def _first_administrator(settings: Settings, console: Console) -> None:
     finally:
         archive.close()
     if given:
-        console.print(
-            f"From elsewhere sign in as admin with the one-time password [bold]{given}[/bold]", highlight=False
-        )
+        text = f"From elsewhere sign in as admin with the one-time password [bold]{given}[/bold]"
+        console.print(text, highlight=False, soft_wrap=True)
 
 
 def _without_password(url: str) -> str:
