@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.instances import part10
-from vna.cli.open_archive import age, size
 from vna.cli.rotating import RotatingLog, tail
+from vna.domain.quantities import age, size
 
 VNA = Path(sys.executable).parent / "vna"
 COMMANDS = (

@@ -10,7 +10,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vna.cli.open_archive import open_archive, size
+from vna.cli.open_archive import open_archive
+from vna.domain.quantities import size
 from vna.ingest.load import Loader, LoadReport, find_files
 from vna.ingest.load import Progress as Done
 

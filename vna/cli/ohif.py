@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from vna.cli.open_archive import size
 from vna.config import load_settings
 from vna.domain.errors import ConfigurationError, IntegrityError, UnavailableError
+from vna.domain.quantities import size
 from vna.web.ohif import BASE, LEFT_OUT, installed
 
 VERSION = "3.13.2"

@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 import click
 
-from vna.cli.open_archive import open_archive, size
+from vna.cli.open_archive import open_archive
+from vna.domain.quantities import size
 from vna.ingest.backlog import hint
 
 

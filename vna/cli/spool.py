@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from vna.cli.open_archive import age, open_archive, size
+from vna.cli.open_archive import open_archive
 from vna.domain.origin import iso_utc, now_us
+from vna.domain.quantities import age, size
 from vna.ingest.journal import Journal
 
 

@@ -14,8 +14,9 @@ from rich.table import Table
 
 from vna.bootstrap import Archive
 from vna.cli.network import reachable
-from vna.cli.open_archive import age, open_archive, size
+from vna.cli.open_archive import open_archive
 from vna.domain.errors import ArchiveError
+from vna.domain.quantities import age, size
 from vna.ingest import backlog
 
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from vna.bootstrap import Archive
-from vna.domain import errors
+from vna.domain import errors, quantities
 from vna.security.principals import Permission, Principal
 from vna.web import view_text
 from vna.web.view_operations import Watch
@@ -95,7 +95,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        grouped=view_text.grouped, size=view_text.size, age=view_text.age, segment=view_text.segment
+        grouped=view_text.grouped, size=quantities.size, age=quantities.age, segment=view_text.segment
     )
     environment.globals["static"] = static_url
     return environment

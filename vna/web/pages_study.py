@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vna.bootstrap import Archive
+from vna.domain import quantities
 from vna.domain.errors import NotFoundError
 from vna.domain.query import AnyOf, Hit, Level, Query
 from vna.ingest.document import Metadata
@@ -71,7 +72,7 @@ async def instance(site: Site, request: Request) -> Response:
         "Transfer syntax": view_text.uid_name(location.transfer_syntax),
         "Received": view_text.moment(found.metadata.received_us),
         "From": view_text.sender(found.metadata.origin),
-        "Size": view_text.size(location.size),
+        "Size": quantities.size(location.size),
         "Digest": location.digest,
     }
     own = f"{found.study.dicomweb}/series/{view_text.segment(path['series'])}/instances/{view_text.segment(found.uid)}"

@@ -10,10 +10,10 @@ from typing import Any
 
 from vna.dicom.dictionary import keyword_of
 from vna.dicom.header import Bulk
+from vna.domain import quantities
 from vna.domain.records import Attributes
 from vna.ingest.document import Metadata
 from vna.normalise.terms import private_creator
-from vna.web import view_text
 
 MOST_ROWS = 5000
 LONGEST = 400
@@ -133,7 +133,7 @@ def _rows(
 def _value(element: Attributes, path: str, bulk: Mapping[str, Bulk]) -> str:
     if "BulkDataURI" in element:
         found = bulk.get(path) or bulk.get(str(element["BulkDataURI"]))
-        return f"{view_text.size(found.length)}, kept with the instance" if found else "kept with the instance"
+        return f"{quantities.size(found.length)}, kept with the instance" if found else "kept with the instance"
     if "InlineBinary" in element:
         return _binary(str(element["InlineBinary"]))
     values = element.get("Value") or []

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vna.bootstrap import Archive
+from vna.domain import quantities
 from vna.domain.errors import ArchiveError
 from vna.domain.query import Facet, Level, Query
 from vna.ingest import backlog
@@ -139,13 +140,13 @@ def _stored(archive: Archive, rate: Rate) -> list[Part]:
         speed = Part("Ingest rate", True, "…", "measured between two looks at this page")
     else:
         instances, size, span = found
-        text = f"instances a second, {view_text.size(int(size))}/s over the last {view_text.age(span)}"
+        text = f"instances a second, {quantities.size(int(size))}/s over the last {quantities.age(span)}"
         speed = Part("Ingest rate", True, f"{instances:.1f}" if instances < 100 else f"{instances:.0f}", text)
     stored = (
         f"{view_text.grouped(counts.instances)} instances of {view_text.grouped(counts.series)} series,"
         f" {view_text.grouped(counts.studies)} studies, {view_text.grouped(counts.patients)} patients"
     )
-    return [speed, Part("Stored", True, view_text.size(counts.bytes), stored)]
+    return [speed, Part("Stored", True, quantities.size(counts.bytes), stored)]
 
 
 def _spool(archive: Archive) -> Part:
@@ -153,7 +154,7 @@ def _spool(archive: Archive) -> Part:
     if not found.entries:
         return Part("Spool", True, "0", "all that was received is stored")
     old = found.oldest_seconds
-    text = f"entries wait, {view_text.size(found.bytes)}; the oldest for {view_text.age(old)}"
+    text = f"entries wait, {quantities.size(found.bytes)}; the oldest for {quantities.age(old)}"
     return Part("Spool", old < 10 * archive.settings.spool.sweep_age_seconds, view_text.grouped(found.entries), text)
 
 
@@ -167,7 +168,7 @@ def _workers(archive: Archive) -> Part:
     beat = backlog.heartbeat(archive.settings.run_path)
     if beat is None:
         return Part("Workers", False, "none", "no worker and beat have run on this data folder yet")
-    text = f"last sign of life {view_text.age(beat.seconds)} ago, on {beat.host}"
+    text = f"last sign of life {quantities.age(beat.seconds)} ago, on {beat.host}"
     return Part("Workers", beat.alive, "alive" if beat.alive else "silent", text)
 
 
