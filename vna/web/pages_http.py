@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 
 from vna.bootstrap import Archive
 from vna.domain import errors, quantities
@@ -82,6 +83,20 @@ class Site:
         self.archive = archive
         self.in_thread = in_thread
         self.watch = Watch()
+
+
+def page_route(site: Site, method: str, path: str, name: str, handler: Handler) -> Route:
+    """Return the route of a page; ``name`` is what it is called in the metrics."""
+
+    async def endpoint(request: Request) -> Response:
+        return await handler(site, request)
+
+    return Route(path, endpoint, methods=[method], name=name)
+
+
+def over_tls(site: Site, request: Request) -> bool:
+    """Say whether the browser speaks TLS, to this gateway or to a proxy in front: then cookies are for TLS alone."""
+    return request.url.scheme == "https" or site.archive.settings.http.base_url.startswith("https:")
 
 
 @lru_cache(1)

@@ -34,15 +34,20 @@ async def patient(site: Site, request: Request) -> Response:
 @guarded
 async def study(site: Site, request: Request) -> Response:
     """Answer ``GET /ui/studies/{study}``."""
-    found, series = await site.in_thread(_study, site.archive.index, request.path_params["study"])
+    uid = request.path_params["study"]
+    both = await site.in_thread(study_with_series, site.archive.index, uid)
+    if both is None:
+        raise NotFoundError(f"the archive has no study {uid}")
+    found, series = both
     return page(request, "study.html", study=found, series=series, most=MOST_SERIES)
 
 
-def _study(index: Index, uid: str) -> tuple[Study, list[Series]]:
+def study_with_series(index: Index, uid: str) -> tuple[Study, list[Series]] | None:
+    """Return a study and its first series, ``None`` if the archive does not have it."""
     own = (AnyOf(STUDY_UID, (uid,)),)
     hits = index.query(Query(Level.STUDY, own, 1))
     if not hits:
-        raise NotFoundError(f"the archive has no study {uid}")
+        return None
     found = Study.of(hits[0])
     return found, [Series.of(hit, found) for hit in index.query(Query(Level.SERIES, own, MOST_SERIES))]
 

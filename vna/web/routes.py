@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
-from vna.bootstrap import Archive
 from vna.web import pages_operations, pages_search, pages_study
-from vna.web.pages_http import Handler, InThread, Site, static
+from vna.web.pages_http import Handler, Site, page_route, static
 
 _INSTANCES = "/ui/instances/{study}/{series}"
 _ENTRY = "/ui/operations/quarantine/{entry}"
@@ -30,23 +27,7 @@ PAGES: tuple[tuple[str, str, str, Handler], ...] = (
 """Method, path, name (in the metrics) and handler of every page."""
 
 
-def routes(archive: Archive, in_thread: InThread) -> list[Route]:
-    """Return the routes of the pages.
-
-    Parameters
-    ----------
-    archive
-        What they show.
-    in_thread
-        Runs a blocking call in a thread of the gateway.
-    """
-    site = Site(archive, in_thread)
-    made = [_route(site, *each) for each in PAGES]
+def routes(site: Site) -> list[Route]:
+    """Return the routes of the pages."""
+    made = [page_route(site, *each) for each in PAGES]
     return [*made, Route("/ui/static/{name}", static, methods=["GET"], name="page-static")]
-
-
-def _route(site: Site, method: str, path: str, name: str, handler: Handler) -> Route:
-    async def endpoint(request: Request) -> Response:
-        return await handler(site, request)
-
-    return Route(path, endpoint, methods=[method], name=name)

@@ -17,11 +17,22 @@ from vna.security.audit_events import exported
 from vna.security.principals import Principal, Scope
 from vna.security.shares import Share
 from vna.web import view_text
-from vna.web.pages_http import Handler, Site, form_token, guarded, keep_token, page, problem, read_form
+from vna.web.pages_http import (
+    Handler,
+    Site,
+    form_token,
+    guarded,
+    keep_token,
+    over_tls,
+    page,
+    page_route,
+    problem,
+    read_form,
+)
+from vna.web.pages_study import study_with_series
 from vna.web.view_study import SERIES_UID, SOP_UID, STUDY_UID, Series, Study
 
 SHARE_COOKIE = "vna-share"
-_MOST_SERIES = 500
 _MOST_PICTURES = 2000
 
 
@@ -35,14 +46,7 @@ def routes(site: Site) -> list[Route]:
         ("POST", "/ui/shares", "page-share-add", add),
         ("POST", "/ui/shares/{share}/revoke", "page-share-revoke", revoke),
     )
-
-    def made(method: str, path: str, name: str, handler: Handler) -> Route:
-        async def endpoint(request: Request) -> Response:
-            return await handler(site, request)
-
-        return Route(path, endpoint, methods=[method], name=name)
-
-    return [made(*each) for each in table]
+    return [page_route(site, *each) for each in table]
 
 
 # ---- for somebody without an account
@@ -56,7 +60,7 @@ async def open_share(site: Site, request: Request) -> Response:
     if share is None:
         return problem(request, 404, "This link opens nothing", "It is over, or was revoked. Ask who sent it to you.")
     answer = RedirectResponse("/ui/shared", 303)
-    secure = request.url.scheme == "https" or site.archive.settings.http.base_url.startswith("https:")
+    secure = over_tls(site, request)
     seconds = max(0, int(share.expires - time.time()))
     answer.set_cookie(SHARE_COOKIE, token, max_age=seconds, path="/", httponly=True, samesite="lax", secure=secure)
     answer.headers["Referrer-Policy"] = "no-referrer"
@@ -94,12 +98,10 @@ def _share_of(request: Request) -> Scope | None:
 
 
 def _study(index: Index, uid: str) -> tuple[Study, list[Series]]:
-    own = (AnyOf(STUDY_UID, (uid,)),)
-    hits = index.query(Query(Level.STUDY, own, 1))
-    if not hits:
+    found = study_with_series(index, uid)
+    if found is None:
         raise NotFoundError("the study is not in the archive any more")
-    study = Study.of(hits[0])
-    return study, [Series.of(hit, study) for hit in index.query(Query(Level.SERIES, own, _MOST_SERIES))]
+    return found
 
 
 def _pictures(index: Index, series: Series) -> list[str]:

@@ -16,7 +16,18 @@ from vna.security.audit_events import authentication
 from vna.security.principals import Principal
 from vna.security.sessions import SECONDS
 from vna.security.throttle import Throttle
-from vna.web.pages_http import Site, form_token, guarded, keep_token, page, problem, read_form
+from vna.web.pages_http import (
+    Handler,
+    Site,
+    form_token,
+    guarded,
+    keep_token,
+    over_tls,
+    page,
+    page_route,
+    problem,
+    read_form,
+)
 
 COOKIE = "vna-session"
 _HOME = "/ui/"
@@ -87,23 +98,14 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
         user = await site.in_thread(site.archive.accounts.user, principal.name)
         return await _signed_in(site, request, user, _HOME)
 
-    table = (
+    table: tuple[tuple[str, str, str, Handler], ...] = (
         ("GET", "/ui/sign-in", "page-sign-in", show_sign_in),
         ("POST", "/ui/sign-in", "page-sign-in", sign_in),
         ("POST", "/ui/sign-out", "page-sign-out", sign_out),
         ("GET", "/ui/password", "page-password", show_password),
         ("POST", "/ui/password", "page-password", change_password),
     )
-
-    def made(method: str, path: str, name: str, handler: object) -> Route:
-        guard = guarded(handler)  # type: ignore[arg-type]  # each of the table is a handler
-
-        async def endpoint(request: Request) -> Response:
-            return await guard(site, request)
-
-        return Route(path, endpoint, methods=[method], name=name)
-
-    return [made(*each) for each in table]
+    return [page_route(site, method, path, name, guarded(handler)) for method, path, name, handler in table]
 
 
 def _principal(request: Request) -> Principal:
@@ -137,7 +139,7 @@ async def _signed_in(site: Site, request: Request, user: User, target: str) -> R
 def with_session(site: Site, request: Request, session: str, target: str) -> Response:
     """Send a browser on with a session."""
     answer = RedirectResponse(target, 303)
-    secure = request.url.scheme == "https" or site.archive.settings.http.base_url.startswith("https:")
+    secure = over_tls(site, request)
     answer.set_cookie(COOKIE, session, max_age=SECONDS, path="/", httponly=True, samesite="lax", secure=secure)
     return answer
 

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from vna.domain.errors import ArchiveError
-from vna.web.pages_http import Handler, Site, guarded, problem
+from vna.web.pages_http import Site, guarded, page_route, problem
 from vna.web.sign_in import own_path, tell, with_session
 
 _COOKIE = "vna-provider"
@@ -24,16 +24,9 @@ log = logging.getLogger(__name__)
 
 def routes(site: Site) -> list[Route]:
     """Return the routes of these pages."""
-
-    def made(path: str, name: str, handler: Handler) -> Route:
-        async def endpoint(request: Request) -> Response:
-            return await handler(site, request)
-
-        return Route(path, endpoint, methods=["GET"], name=name)
-
     return [
-        made("/ui/sign-in/provider", "page-provider", begin),
-        made(_CALLBACK, "page-provider-callback", end),
+        page_route(site, "GET", "/ui/sign-in/provider", "page-provider", begin),
+        page_route(site, "GET", _CALLBACK, "page-provider-callback", end),
     ]
 
 

@@ -82,6 +82,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
 def build(archive: Archive) -> ASGIApp:
     """Return the application on an archive; it closes the archive when it ends."""
     gateway = Gateway(archive)
+    site = Site(archive, gateway.in_thread)
     throttle = Throttle()
     credentials = Credentials(gateway, throttle)
 
@@ -99,12 +100,12 @@ def build(archive: Archive) -> ASGIApp:
     app = Starlette(
         routes=[
             *(_route(gateway, *each) for each in (*ROUTES, *options)),
-            *pages.routes(archive, gateway.in_thread),
+            *pages.routes(site),
             *viewer.routes(archive.settings),
             *ohif.routes(archive.settings),
-            *sign_in.routes(Site(archive, gateway.in_thread), throttle),
-            *sign_in_oidc.routes(Site(archive, gateway.in_thread)),
-            *shares.routes(Site(archive, gateway.in_thread)),
+            *sign_in.routes(site, throttle),
+            *sign_in_oidc.routes(site),
+            *shares.routes(site),
         ],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         middleware=[
