@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import orjson
@@ -23,7 +24,6 @@ _KEYS = "security/keys/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 KEY_PREFIX = "vna_"
 _TOKEN = re.compile(r"vna_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
-_NOBODY = passwords.digest(secrets.token_hex(16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Accounts:
         try:
             user = self.user(name)
         except NotFoundError:
-            passwords.matches(password, _NOBODY)
+            passwords.matches(password, _nobody())
             return None
         right = passwords.matches(password, user.password)
         return user if right and not user.disabled else None
@@ -205,6 +205,12 @@ class Accounts:
         if not right or (key.expires and key.expires <= self._clock()):
             return None
         return Principal(key.name, key.role, "key")
+
+
+@cache
+def _nobody() -> str:
+    """Return a digest that no password has; made when it is first needed, since to make one takes time on purpose."""
+    return passwords.digest(secrets.token_hex(16))
 
 
 def _checked(name: str) -> str:

@@ -70,7 +70,7 @@ class Credentials:
         archive = self._gateway.archive
         session = connection.cookies.get(COOKIE, "")
         if session:
-            found = await self._look_up(session, _SESSION_SECONDS, lambda: archive.sessions.read(session))
+            found = await self._look_up(f"session {session}", _SESSION_SECONDS, lambda: archive.sessions.read(session))
             if found is not None:
                 return found
         token = connection.cookies.get(SHARE_COOKIE, "")
@@ -83,9 +83,9 @@ class Credentials:
     async def _bearer(self, token: str) -> Principal:
         archive = self._gateway.archive
         if not token.startswith(KEY_PREFIX) and archive.oidc is not None:
-            found = await self._look_up(token, _KEY_SECONDS, lambda: self._vouched(token))
+            found = await self._look_up(f"bearer {token}", _KEY_SECONDS, lambda: self._vouched(token))
         else:
-            found = await self._look_up(token, _KEY_SECONDS, lambda: archive.accounts.check_key(token))
+            found = await self._look_up(f"bearer {token}", _KEY_SECONDS, lambda: archive.accounts.check_key(token))
         if found is None:
             raise WrongCredentialsError("the API key or token is not known, or has ended")
         return found
