@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vna.security.audit_search import AuditReader
     from vna.security.sessions import Sessions
     from vna.security.shares import Shares
+    from vna.security.views import Views
 
 
 class Archive:
@@ -160,6 +161,13 @@ class Archive:
         from vna.security.shares import Shares
 
         return Shares(self.objects)
+
+    @cached_property
+    def views(self) -> Views:
+        """What each principal sees."""
+        from vna.security.views import Views
+
+        return Views(self.index)
 
     @cached_property
     def audit(self) -> Recorder:

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from vna.bootstrap import Archive
 from vna.domain import errors, quantities
 from vna.security.principals import Permission, Principal
+from vna.security.views import View
 from vna.web import view_text
 from vna.web.view_operations import Watch
 
@@ -83,6 +84,10 @@ class Site:
         self.archive = archive
         self.in_thread = in_thread
         self.watch = Watch()
+
+    def view(self, request: Request) -> View:
+        """Return the archive as whoever asks sees it: what is read for them is found by its index."""
+        return self.archive.views.of(request.state.principal)
 
 
 def page_route(site: Site, method: str, path: str, name: str, handler: Handler) -> Route:

@@ -25,7 +25,7 @@ async def search(site: Site, request: Request) -> Response:
     asked = Asked.parse(request.query_params.multi_items())
     today = datetime.now().astimezone().date()
     context: dict[str, Any] = {"fields": FIELDS, "presets": PRESETS, "q": asked.q}
-    index = site.archive.index
+    index = site.view(request).index
     try:
         found = await site.in_thread(worklist, index, asked, today)
         # For a browser without scripts.
@@ -40,5 +40,5 @@ async def search_facets(site: Site, request: Request) -> Response:
     """Answer ``GET /ui/facets``: the part of the worklist's page that is counted."""
     asked = Asked.parse(request.query_params.multi_items())
     today = datetime.now().astimezone().date()
-    shown = await site.in_thread(facets, site.archive.index, asked, today)
+    shown = await site.in_thread(facets, site.view(request).index, asked, today)
     return page(request, "facets.html", facets=shown)

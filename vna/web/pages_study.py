@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vna.bootstrap import Archive
 from vna.domain import quantities
 from vna.domain.errors import NotFoundError
 from vna.domain.query import AnyOf, Hit, Level, Query
 from vna.ingest.document import Metadata
 from vna.ports.index import Index
+from vna.ports.objects import ObjectStore
 from vna.retrieve.metadata import load
 from vna.web import view_text
 from vna.web.pages_http import Site, guarded, page
@@ -27,7 +27,7 @@ MOST_SERIES = 500
 async def patient(site: Site, request: Request) -> Response:
     """Answer ``GET /ui/patients?id=&issuer=``."""
     asked = request.query_params
-    found = await site.in_thread(timeline, site.archive.index, asked.get("id", ""), asked.get("issuer", ""))
+    found = await site.in_thread(timeline, site.view(request).index, asked.get("id", ""), asked.get("issuer", ""))
     return page(request, "patient.html", found=found)
 
 
@@ -35,7 +35,7 @@ async def patient(site: Site, request: Request) -> Response:
 async def study(site: Site, request: Request) -> Response:
     """Answer ``GET /ui/studies/{study}``."""
     uid = request.path_params["study"]
-    both = await site.in_thread(study_with_series, site.archive.index, uid)
+    both = await site.in_thread(study_with_series, site.view(request).index, uid)
     if both is None:
         raise NotFoundError(f"the archive has no study {uid}")
     found, series = both
@@ -68,7 +68,8 @@ async def instance(site: Site, request: Request) -> Response:
     asked = request.query_params.get("n", "1")
     place = max(1, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1
     path = request.path_params
-    found = await site.in_thread(_instance, site.archive, path["study"], path["series"], path.get("instance"), place)
+    uids = (path["study"], path["series"], path.get("instance"))
+    found = await site.in_thread(_instance, site.view(request).index, site.archive.objects, uids, place)
     location = found.hit.location
     assert location is not None
     facts = {
@@ -94,8 +95,8 @@ async def instance(site: Site, request: Request) -> Response:
     )
 
 
-def _instance(archive: Archive, study_uid: str, series_uid: str, sop: str | None, place: int) -> _Instance:
-    index = archive.index
+def _instance(index: Index, objects: ObjectStore, uids: tuple[str, str, str | None], place: int) -> _Instance:
+    study_uid, series_uid, sop = uids
     own = (AnyOf(STUDY_UID, (study_uid,)), AnyOf(SERIES_UID, (series_uid,)))
     studies = index.query(Query(Level.STUDY, own[:1], 1))
     series = index.query(Query(Level.SERIES, own, 1))
@@ -115,5 +116,5 @@ def _instance(archive: Archive, study_uid: str, series_uid: str, sop: str | None
         location.uids.sop,
         place if sop is None else None,
         hits[0],
-        load(archive.objects, location),
+        load(objects, location),
     )

@@ -73,7 +73,7 @@ async def shared(site: Site, request: Request) -> Response:
     share = _share_of(request)
     if share is None:
         return problem(request, 404, "Nothing is shared", "This page is for those who came by a link to a study.")
-    study, series = await site.in_thread(_study, site.archive.index, share.study)
+    study, series = await site.in_thread(_study, site.view(request).index, share.study)
     return page(request, "shared.html", study=study, series=series, hide=share.pictures_only)
 
 
@@ -84,11 +84,11 @@ async def shared_series(site: Site, request: Request) -> Response:
     if share is None:
         return problem(request, 404, "Nothing is shared", "This page is for those who came by a link to a study.")
     uid = request.path_params["series"]
-    study, every = await site.in_thread(_study, site.archive.index, share.study)
+    study, every = await site.in_thread(_study, site.view(request).index, share.study)
     found = next((each for each in every if each.uid == uid), None)
     if found is None:
         raise NotFoundError("the shared study has no such series")
-    pictures = await site.in_thread(_pictures, site.archive.index, found)
+    pictures = await site.in_thread(_pictures, site.view(request).index, found)
     return page(request, "shared_series.html", study=study, series=found, pictures=pictures, hide=share.pictures_only)
 
 
@@ -132,7 +132,7 @@ async def add(site: Site, request: Request) -> Response:
         return problem(request, 403, "Not from here", "This form was not sent by a page of the archive.")
     principal: Principal = request.state.principal
     uid, days = fields.get("study", ""), fields.get("days", "")
-    await site.in_thread(_study, site.archive.index, uid)
+    await site.in_thread(_study, site.view(request).index, uid)
     if not (days.isascii() and days.isdigit()):
         raise InvalidInputError("the days are no number")
 

@@ -59,7 +59,7 @@ def located(gateway: Gateway, request: Request) -> list[Location]:
     found: list[Location] | None = getattr(request.state, "located", None)
     if found is None:
         path = request.path_params
-        found = select(gateway.archive.index, path["study"], path.get("series"), path.get("instance"))
+        found = select(gateway.view(request).index, path["study"], path.get("series"), path.get("instance"))
         request.state.located = found
     return found
 

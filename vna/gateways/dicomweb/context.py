@@ -17,6 +17,7 @@ from vna.config import HttpSettings
 from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.metrics import Metrics
 from vna.retrieve.limited import LimitedPool, Limits
+from vna.security.views import View
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +65,10 @@ class Gateway:
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in a thread."""
         return await anyio.to_thread.run_sync(lambda: call(*args, **kwargs), limiter=self.limiter)
+
+    def view(self, request: Request) -> View:
+        """Return the archive as whoever asks sees it: what is read for them is found by its index."""
+        return self.archive.views.of(request.state.principal)
 
     def links(self, request: Request) -> Links:
         """Return the links for the answer to a request."""

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.lifecycle.deletion import LONGEST_REASON, DeletionRequest, Deletions
+from vna.ports.index import Index
 from vna.retrieve.select import select
 
 
@@ -26,12 +27,12 @@ async def request_deletion(gateway: Gateway, request: Request) -> Response:
     path = request.path_params
     uids = (path["study"], path.get("series", ""), path.get("instance", ""))
     who = request.state.principal.name
-    noted = await gateway.in_thread(_request, gateway, uids, who, reason)
+    noted = await gateway.in_thread(_request, gateway, gateway.view(request).index, uids, who, reason)
     body = {"request": noted.id, "state": noted.state, "instances": noted.instances, "requested": noted.steps[-1].when}
     return Response(orjson.dumps(body), 202, media_type="application/json")
 
 
-def _request(gateway: Gateway, uids: tuple[str, str, str], who: str, reason: str) -> DeletionRequest:
+def _request(gateway: Gateway, index: Index, uids: tuple[str, str, str], who: str, reason: str) -> DeletionRequest:
     study, series, instance = uids
-    found = select(gateway.archive.index, study, series or None, instance or None)
+    found = select(index, study, series or None, instance or None)
     return Deletions(gateway.archive.objects).request(uids, len(found), who, reason)

@@ -24,6 +24,7 @@ from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.native_xml import to_native_xml
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.search_request import SearchRequest, parse_search
+from vna.ports.index import Index
 from vna.search.studies import within_studies
 
 OFFERS = (
@@ -81,11 +82,11 @@ async def _search(gateway: Gateway, request: Request, level: Level) -> Response:
     names = {"study": _STUDY_UID, "series": _SERIES_UID}
     fixed = {names[name]: str(uid) for name, uid in request.path_params.items()}
     asked = parse_search(level, request.query_params.multi_items(), fixed, gateway.settings.max_results)
-    return await gateway.in_thread(_answer, gateway, asked, gateway.links(request), choice.offer)
+    index = gateway.view(request).index
+    return await gateway.in_thread(_answer, index, asked, gateway.links(request), choice.offer)
 
 
-def _answer(gateway: Gateway, asked: SearchRequest, links: Links, offer: Offer) -> Response:
-    index = gateway.archive.index
+def _answer(index: Index, asked: SearchRequest, links: Links, offer: Offer) -> Response:
     query = replace(asked.query(), criteria=within_studies(index, asked.level, asked.criteria))
     hits = index.query(query)
     warnings = list(asked.warnings)
