@@ -150,6 +150,7 @@ class StoreSettings(_Section):
     path_style: bool = Field(True, description="s3: bucket in the path, not in the host name")
     access_key: SecretStr | None = Field(None, description="s3: access key; empty: the SDK's own chain")
     secret_key: SecretStr | None = Field(None, description="s3: secret key")
+    ca: Path | None = Field(None, description="s3: PEM file of CAs for the service; empty: those of the SDK")
     sse: Literal["", "AES256", "aws:kms"] = Field("", description="s3: server-side encryption")
     kms_key: str = Field("", description="s3: KMS key id for aws:kms")
     storage_class: str = Field("STANDARD", description="s3: storage class of new objects")

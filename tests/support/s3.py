@@ -79,13 +79,14 @@ def binary(name: str) -> Path:
     return program
 
 
-def _command(name: str, folder: Path, port: int) -> list[str]:
+def _command(name: str, folder: Path, port: int, certificates: Path | None) -> list[str]:
     # Dies with its parent: a killed test run leaves no server behind.
     program = ["setpriv", "--pdeathsig", "KILL", str(binary(name))]
     for below in ("data", "versions", "iam"):
         (folder / below).mkdir(exist_ok=True)
     if name == "minio":
-        return [*program, "server", "--quiet", "--address", f"127.0.0.1:{port}", str(folder / "data")]
+        secure = ["--certs-dir", str(certificates)] if certificates else []
+        return [*program, "server", "--quiet", *secure, "--address", f"127.0.0.1:{port}", str(folder / "data")]
     # Object lock on versitygw needs versioning, which needs a folder beside the data.
     options = ["--port", f"127.0.0.1:{port}", "--iam-dir", str(folder / "iam"), "--quiet", "--keep-alive"]
     return [*program, *options, "posix", "--versioning-dir", str(folder / "versions"), str(folder / "data")]
@@ -105,10 +106,14 @@ def _environment(name: str, service: S3Service) -> dict[str, str]:
 
 
 class Server:
-    """A service in a folder, that can be stopped and started again on the same port with the same data."""
+    """A service in a folder, that can be stopped and started again on the same port with the same data.
 
-    def __init__(self, name: str, folder: Path) -> None:
+    MinIO speaks TLS if it is given a folder with ``public.crt`` and ``private.key``.
+    """
+
+    def __init__(self, name: str, folder: Path, certificates: Path | None = None) -> None:
         self._folder = folder
+        self._certificates = certificates
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -131,12 +136,13 @@ class Server:
 
     def _start(self) -> None:
         name = self.service.name
+        scheme = "https" if self._certificates else "http"
         self.service = S3Service(
-            name, f"http://127.0.0.1:{self.port}", self.service.access_key, self.service.secret_key
+            name, f"{scheme}://127.0.0.1:{self.port}", self.service.access_key, self.service.secret_key
         )
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                _command(name, self._folder, self.port),
+                _command(name, self._folder, self.port, self._certificates),
                 env={**os.environ, **_environment(name, self.service)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -162,10 +168,10 @@ class Server:
 
 
 @contextmanager
-def running(name: str) -> Iterator[S3Service]:
+def running(name: str, certificates: Path | None = None) -> Iterator[S3Service]:
     """Run a service on a free port with an empty folder."""
     with tempfile.TemporaryDirectory(prefix=f"vna-{name}-", ignore_cleanup_errors=True) as folder:
-        server = Server(name, Path(folder))
+        server = Server(name, Path(folder), certificates)
         try:
             yield server.start()
         finally:

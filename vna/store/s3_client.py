@@ -49,6 +49,8 @@ class S3Connection:
 
     def _make_client(self) -> S3Client:
         settings = self.settings
+        if settings.ca is not None and not settings.ca.is_file():
+            raise ConfigurationError(f"VNA_STORE__CA: there is no file {settings.ca}")
         config = Config(
             s3={"addressing_style": "path" if settings.path_style else "virtual"},
             connect_timeout=min(_CONNECT_SECONDS, settings.timeout_seconds),
@@ -68,6 +70,7 @@ class S3Connection:
                 region_name=settings.region,
                 aws_access_key_id=settings.access_key.get_secret_value() if settings.access_key else None,
                 aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
+                verify=str(settings.ca) if settings.ca else None,
                 config=config,
             )
         except ValueError as error:

@@ -13,6 +13,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSLError,
 )
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
@@ -91,6 +92,8 @@ def archive_error(error: Exception, what: str) -> ArchiveError:
         return ConfigurationError(message)
     if isinstance(error, FileNotFoundError):
         return NotFoundError(f"there is no file {error.filename} to put")
+    if isinstance(error, SSLError):
+        return UnavailableError(f"{message} (VNA_STORE__CA names the CAs that are trusted)")
     return UnavailableError(message)
 
 
