@@ -24,7 +24,7 @@ from vna.domain.audit import Kind, Participant, to_record
 from vna.domain.errors import UnavailableError
 from vna.peers.syslog import SyslogSender
 from vna.security.audit_events import accessed, authentication
-from vna.security.audit_search import AuditFilter
+from vna.security.audit_filter import AuditFilter
 from vna.security.principals import Role as AccountRole
 
 __all__ = ["certificate"]

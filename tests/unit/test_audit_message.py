@@ -22,7 +22,7 @@ STUDIES = (StudyObject("1.2.3", "P1", ((CT, 120),)), StudyObject("1.2.4", "P1"))
 EVERY = (
     events.application_activity("vna-http", start=True, ae_title="VNA"),
     events.application_activity("vna-http", start=False),
-    events.audit_log_used("root", "vna audit list", "file:///data/audit"),
+    events.audit_log_used(ALICE, PROCESS, "/ui/audit", "patient 12345"),
     events.begin_transferring(SOURCE, DESTINATION, "3 instances received"),
     events.transferred(SOURCE, DESTINATION, STUDIES, action="C"),
     events.accessed(ALICE, PROCESS, STUDIES),

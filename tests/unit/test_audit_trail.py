@@ -17,11 +17,12 @@ from vna.ports.objects import Put
 from vna.security.audit import AuditTrail
 from vna.security.audit_chain import Head
 from vna.security.audit_events import accessed, query, refused_access
+from vna.security.audit_filter import AuditFilter
 from vna.security.audit_forward import Forwarder
 from vna.security.audit_journal import JournalWriter, names
 from vna.security.audit_repeats import Repeats
 from vna.security.audit_seal import Sealer, read_head
-from vna.security.audit_search import AuditFilter, AuditReader
+from vna.security.audit_search import AuditReader
 from vna.security.audit_verify import problems, verify
 from vna.store.folder import FolderStore
 

@@ -14,10 +14,12 @@ import click
 
 from vna.bootstrap import Archive
 from vna.cli.open_archive import open_archive
-from vna.domain.audit import AuditEvent, Kind, Outcome, to_record
+from vna.domain.audit import AuditEvent, Kind, Outcome, Participant, to_record
 from vna.domain.origin import iso_utc, now_us
 from vna.security.audit_events import audit_log_used
-from vna.security.audit_search import AuditEntry, AuditFilter
+from vna.security.audit_filter import AuditFilter
+from vna.security.audit_search import AuditEntry
+from vna.security.audit_state import note
 from vna.security.audit_verify import verify as verify_chains
 from vna.security.audit_xml import to_xml
 
@@ -52,6 +54,7 @@ def _filters(function: Callable[..., None]) -> Callable[..., None]:
             click.option("--study", default="", help="Study Instance UID."),
             click.option("--user", default="", help="User, AE title or address of somebody who took part."),
             click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="What happened."),
+            click.option("--failed/--succeeded", default=None, help="What did not go well, or what did."),
         )
     ):
         function = option(function)
@@ -67,13 +70,13 @@ def _wanted(options: dict[str, Any]) -> AuditFilter:
         options["study"],
         options["user"],
         Kind(kind) if kind else None,
+        options["failed"],
     )
 
 
 def _used(archive: Archive, what: str) -> None:
-    archive.audit.record(
-        audit_log_used(getpass.getuser(), f"vna audit {what}", f"file://{archive.settings.audit_path}")
-    )
+    who, process = Participant(getpass.getuser(), requestor=True), Participant(f"vna audit {what}")
+    archive.audit.record(audit_log_used(who, process, f"file://{archive.settings.audit_path}"))
 
 
 @click.group("audit", short_help="Read, check and export the audit trail.")
@@ -124,6 +127,7 @@ def verify() -> None:
     """Check every chain: nothing removed, altered or moved. Exit code 1 names the places that are not as written."""
     with open_archive() as archive:
         reports = verify_chains(archive.objects, archive.audit_sealer.head())
+        note(archive.objects, reports, getpass.getuser())
     bad = False
     for report in reports:
         if report.chain:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,9 +114,11 @@ def head_of(data: bytes) -> Head:
     )
 
 
-def records_of(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield sequence number and event of each record of a segment; passes over what cannot be read."""
+def records_of(data: bytes, may: Callable[[bytes], bool] = lambda _line: True) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield sequence number and event of each record of a segment; passes over what cannot be read, or may not."""
     for line in data.splitlines()[1:]:
+        if not may(line):
+            continue
         try:
             record = orjson.loads(line)
             yield record["sequence"], record["event"]

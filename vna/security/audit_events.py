@@ -23,10 +23,9 @@ def application_activity(process: str, *, start: bool, ae_title: str = "") -> Au
     return AuditEvent(Kind.APPLICATION_ACTIVITY, "E", (who,), type=Type.START if start else Type.STOP)
 
 
-def audit_log_used(user: str, process: str, target: str) -> AuditEvent:
-    """Return that somebody reads the trail (A.5.3.2)."""
-    people = (Participant(user, requestor=True), Participant(process))
-    return AuditEvent(Kind.AUDIT_LOG_USED, "R", people, target=target)
+def audit_log_used(user: Participant, process: Participant, target: str, detail: str = "") -> AuditEvent:
+    """Return that somebody reads the trail (A.5.3.2); ``detail`` is what of it was asked for."""
+    return AuditEvent(Kind.AUDIT_LOG_USED, "R", (user, process), target=target, detail=detail)
 
 
 def begin_transferring(
@@ -99,6 +98,12 @@ def refused_access(user: Participant, process: Participant, target: str, detail:
     return AuditEvent(
         Kind.SECURITY_ALERT, "E", people, Outcome.MINOR_FAILURE, Type.RESTRICTED_FUNCTION, target=target, detail=detail
     )
+
+
+def failed_node(node: Participant, process: Participant, why: str) -> AuditEvent:
+    """Return that a node could not prove who it is (A.5.3.11, Node Authentication)."""
+    people = (process, node)
+    return AuditEvent(Kind.SECURITY_ALERT, "E", people, Outcome.MINOR_FAILURE, Type.NODE_AUTHENTICATION, detail=why)
 
 
 def authentication(

@@ -2,78 +2,91 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from vna.domain.audit import AuditEvent, Kind, from_record
+from vna.domain.audit import AuditEvent, from_record
 from vna.domain.errors import InvalidQueryError
 from vna.domain.origin import now_us
 from vna.ports.objects import ObjectStore
 from vna.security import audit_journal as journal
 from vna.security.audit_chain import PREFIX, SegmentKey, records_of
+from vna.security.audit_filter import AuditFilter
+from vna.security.audit_lines import Line, NewestFirst, day_of, moved, record_of
 from vna.security.audit_seal import read_head
 
-
-@dataclass(frozen=True, slots=True)
-class AuditFilter:
-    """Which events are wanted; every given part must match.
-
-    Attributes
-    ----------
-    since_us, until_us
-        Span of time, microseconds since 1970 UTC; the end does not belong to it.
-    patient, study
-        Patient ID and Study Instance UID of what it happened to.
-    user
-        User, AE title, name or address of a participant, without regard to case.
-    kind
-        What happened.
-    """
-
-    since_us: int | None = None
-    until_us: int | None = None
-    patient: str = ""
-    study: str = ""
-    user: str = ""
-    kind: Kind | None = None
-
-    def matches(self, event: AuditEvent) -> bool:
-        """Say whether an event is wanted."""
-        if self.since_us is not None and event.when_us < self.since_us:
-            return False
-        if self.until_us is not None and event.when_us >= self.until_us:
-            return False
-        if self.kind is not None and event.kind != self.kind:
-            return False
-        if self.study and all(study.uid != self.study for study in event.studies):
-            return False
-        if self.patient and all(study.patient_id != self.patient for study in event.studies):
-            return False
-        wanted = self.user.casefold()
-        return not wanted or any(
-            wanted in {one.user.casefold(), one.alternative.casefold(), one.name.casefold(), one.address.casefold()}
-            for one in event.participants
-        )
+# How many records are looked at between two looks at the clock.
+_LOOKED = 5000
+_SOON_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """An event of the trail, and where it stands: chain and sequence number, 0 while it is not sealed."""
+    """An event of the trail, and where it stands.
+
+    Attributes
+    ----------
+    event
+        The event.
+    segment, sequence
+        Key of its segment and its number in the chain; empty and 0 while it is not sealed.
+    position
+        By what :meth:`AuditReader.entry` finds it again, and what :meth:`AuditReader.page` goes on behind.
+    """
 
     event: AuditEvent
-    chain: str = ""
+    segment: str = ""
     sequence: int = 0
+    position: str = ""
+
+    @property
+    def chain(self) -> str:
+        """Name of its chain, empty while it is not sealed."""
+        key = SegmentKey.parse(self.segment)
+        return key.chain if key else ""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """Some entries, newest first, and where the next page begins; empty if there is none."""
+    """Some entries, newest first.
+
+    Attributes
+    ----------
+    entries
+        The entries.
+    next
+        Where the next page begins, empty if there is none.
+    looked_us
+        Back to when it was looked, where the time was over before a page was full; else ``None``.
+    """
 
     entries: tuple[AuditEntry, ...]
     next: str = ""
+    looked_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Position:
+    """A place in the order of the pages: day of sealing, then time; greater is newer."""
+
+    day: str
+    when_us: int
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.day.replace('/', '-')}.{self.when_us}.{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> _Position:
+        try:
+            day, when, identity = text.split(".")
+            return cls(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).strftime("%Y/%m/%d"), int(when), identity)
+        except ValueError as error:
+            raise InvalidQueryError(f"not a place in the trail: {text[:100]!r}", attribute="after") from error
 
 
 class AuditReader:
@@ -91,8 +104,8 @@ class AuditReader:
         self._objects = objects
         self._folder = folder
 
-    def page(self, wanted: AuditFilter, limit: int = 50, after: str = "") -> AuditPage:
-        """Return a page of entries, newest first.
+    def page(self, wanted: AuditFilter, limit: int = 50, after: str = "", seconds: float | None = None) -> AuditPage:
+        """Return a page of entries, newest first. What is recorded meanwhile moves no entry to another page.
 
         Parameters
         ----------
@@ -101,7 +114,9 @@ class AuditReader:
         limit
             How many at most.
         after
-            ``next`` of the page before; empty for the first.
+            ``next`` of the page before, or ``position`` of an entry; empty for the first.
+        seconds
+            After this time the page ends where it is, though it is not full; ``None``: never.
 
         Raises
         ------
@@ -110,44 +125,68 @@ class AuditReader:
         UnavailableError
             The object store cannot be read.
         """
-        cursor = _parse_cursor(after)
-        found: list[tuple[str, AuditEntry]] = []
-        for day, entry in islice(self._newest(wanted, cursor), limit + 1):
-            found.append((day, entry))
-        entries = tuple(entry for _day, entry in found[:limit])
-        more = ""
-        if len(found) > limit and entries:
-            day, last = found[limit - 1]
-            more = f"{day}.{last.event.when_us}.{last.event.id}"
-        return AuditPage(entries, more)
+        until = None if seconds is None else time.monotonic() + seconds
+        entries: list[AuditEntry] = []
+        newest = self._newest(wanted, _Position.parse(after) if after else None)
+        for looked, (position, entry) in enumerate(newest, 1):
+            if entry is not None:
+                if len(entries) == limit:
+                    return AuditPage(tuple(entries), entries[-1].position)
+                entries.append(entry)
+            # The end of a day has no id.
+            if until is not None and (not position.id or looked % _LOOKED == 0) and time.monotonic() > until:
+                start = datetime.strptime(position.day, "%Y/%m/%d").replace(tzinfo=UTC)
+                back = position.when_us if position.id else int(start.timestamp() * 1e6)
+                return AuditPage(tuple(entries), str(position), back)
+        return AuditPage(tuple(entries))
 
-    def _newest(self, wanted: AuditFilter, cursor: tuple[str, int, str] | None) -> Iterator[tuple[str, AuditEntry]]:
-        today = _day(now_us())
+    def _newest(self, wanted: AuditFilter, cursor: _Position | None) -> Iterator[tuple[_Position, AuditEntry | None]]:
+        """Yield each place that is looked at, with the entry where it is wanted."""
+        may = wanted.sieve()
+        today = day_of(now_us())
         # First what is not sealed, then the segments: what is sealed meanwhile is seen twice rather than never.
-        young = list(self._unsealed()) if cursor is None or cursor[0] >= today else []
-        first = today if cursor is None else cursor[0]
-        for day in self._days(first, wanted.since_us):
-            known: dict[str, AuditEntry] = {}
-            if day == today:
-                known = {entry.event.id: entry for entry in young}
-            known |= {entry.event.id: entry for entry in self._of_day(day)}
-            picked = [entry for entry in known.values() if wanted.matches(entry.event)]
-            picked.sort(key=lambda entry: (entry.event.when_us, entry.event.id), reverse=True)
-            for entry in picked:
-                if cursor is None or (day, entry.event.when_us, entry.event.id) < cursor:
-                    yield day, entry
+        young = list(self._young()) if cursor is None or cursor.day >= today else []
+        chains = list(self._first_keys())
+        for day in self._days(chains, young, cursor.day if cursor else today, wanted):
+            if cursor is not None and cursor.day == day and not cursor.id:
+                continue  # looked at to its end
+            lines = NewestFirst(self._objects, [key.chain for key in chains], day, young if day == today else [])
+            for line in lines.read(
+                lambda data: wanted.spans(data.when_us) and (data.record is not None or may(data.data))
+            ):
+                position = _Position(day, line.when_us, line.id)
+                if cursor is not None and position >= cursor:
+                    continue
+                event = _event(record_of(line))
+                if event is None or not wanted.matches(event):
+                    yield position, None
+                else:
+                    yield position, AuditEntry(event, line.segment, line.sequence, str(position))
+            yield _Position(day, 0, ""), None
 
-    def _days(self, first: str, since_us: int | None) -> Iterator[str]:
-        """Yield the days on which anything was sealed, the newest first, down to where nothing older is wanted."""
-        oldest = min((key.day for key in self._first_keys()), default=first)
-        if since_us is not None:
+    def _days(self, chains: list[SegmentKey], young: list[Line], first: str, wanted: AuditFilter) -> Iterator[str]:
+        """Yield the days on which anything wanted may have been sealed, the newest first."""
+        oldest = min((key.day for key in chains), default=first)
+        if wanted.since_us is not None:
             # Nothing is sealed before it happened.
-            oldest = max(oldest, _day(since_us))
+            oldest = max(oldest, day_of(wanted.since_us))
+        if wanted.until_us is not None and all(line.when_us >= wanted.until_us for line in young):
+            # What happened before a day was sealed by the first run behind it, which ends the day after at the latest.
+            behind = moved(day_of(wanted.until_us), 1)
+            found = (self._first_day(key.chain, behind) for key in chains)
+            first = min(first, moved(max((day for day in found if day), default=behind), 1))
         day = first
         while day >= oldest:
             yield day
-            before = datetime.strptime(day, "%Y/%m/%d").replace(tzinfo=UTC) - timedelta(days=1)
-            day = before.strftime("%Y/%m/%d")
+            day = moved(day, -1)
+
+    def _first_day(self, chain: str, day: str) -> str:
+        """Return the first day not before another on which a chain was sealed, empty for none."""
+        for info in self._objects.list(f"{PREFIX}{chain}/", f"{PREFIX}{chain}/{day}"):
+            key = SegmentKey.parse(info.key)
+            if key is not None:
+                return key.day
+        return ""
 
     def _first_keys(self) -> Iterator[SegmentKey]:
         after = ""
@@ -159,42 +198,51 @@ class AuditReader:
             yield key
             after = f"{PREFIX}{key.chain}/9999999"  # behind every key of this chain
 
-    def _of_day(self, day: str) -> Iterator[AuditEntry]:
-        for chain in [key.chain for key in self._first_keys()]:
-            keys = [info.key for info in self._objects.list(f"{PREFIX}{chain}/{day}/")]
-            yield from self._read(keys)
-
-    def _read(self, keys: list[str]) -> Iterator[AuditEntry]:
+    def _read(self, keys: list[str], wanted: AuditFilter) -> Iterator[AuditEntry]:
+        may = wanted.sieve()
         for key, data in self._objects.get_many(keys):
-            parsed = SegmentKey.parse(key)
-            if parsed is None or data is None:
-                continue
-            for sequence, record in records_of(data):
+            for sequence, record in records_of(data or b"", may):
                 event = _event(record)
-                if event is not None:
-                    yield AuditEntry(event, parsed.chain, sequence)
+                if event is not None and wanted.matches(event):
+                    yield AuditEntry(event, key, sequence)
 
-    def _unsealed(self) -> Iterator[AuditEntry]:
+    def _young(self) -> Iterator[Line]:
+        """Yield what is not sealed yet."""
         head = read_head(self._folder)
         for record in journal.unsealed(self._folder, head.positions if head else {}):
-            event = _event(record)
-            if event is not None:
-                yield AuditEntry(event)
+            yield Line(record["when_us"], record["id"], record=record)
+
+    def entry(self, position: str) -> AuditEntry | None:
+        """Return the entry of a position, ``None`` if there is none.
+
+        Raises ``InvalidQueryError`` for what is no position.
+        """
+        wanted = _Position.parse(position)
+        needle = f'"id":"{wanted.id}"'.encode()
+        day, chains = wanted.day, [key.chain for key in self._first_keys()]
+        # What was seen before it was sealed is sealed on the same day, or not long after.
+        for _ in range(_SOON_DAYS):
+            for line in NewestFirst(self._objects, chains, day, []).read(lambda line: needle in line.data):
+                event = _event(record_of(line))
+                if event is not None and event.id == wanted.id:
+                    return AuditEntry(event, line.segment, line.sequence, position)
+            day = moved(day, 1)
+            if day > day_of(now_us()):
+                break
+        young = next((line for line in self._young() if line.id == wanted.id), None)
+        event = _event(record_of(young)) if young else None
+        return AuditEntry(event, position=position) if event else None
 
     def all(self, wanted: AuditFilter) -> Iterator[AuditEntry]:
         """Yield the entries in the order of the chains, one chain after the other, then what is not sealed."""
-        young = list(self._unsealed())
-        seen = {entry.event.id for entry in young}
-        sealed = set()
+        young = {line.id: line for line in self._young()}
         batch: list[str] = []
-        since = _day(wanted.since_us) if wanted.since_us is not None else ""
+        since = day_of(wanted.since_us) if wanted.since_us is not None else ""
 
         def flush() -> Iterator[AuditEntry]:
-            for entry in self._read(batch):
-                if entry.event.id in seen:
-                    sealed.add(entry.event.id)
-                if wanted.matches(entry.event):
-                    yield entry
+            for entry in self._read(batch, wanted):
+                young.pop(entry.event.id, None)
+                yield entry
             batch.clear()
 
         for info in self._objects.list(PREFIX):
@@ -205,26 +253,14 @@ class AuditReader:
             if len(batch) >= 64:
                 yield from flush()
         yield from flush()
-        yield from (entry for entry in young if entry.event.id not in sealed and wanted.matches(entry.event))
+        for line in young.values():
+            event = _event(record_of(line))
+            if event is not None and wanted.matches(event):
+                yield AuditEntry(event)
 
 
-def _event(record: dict[str, object]) -> AuditEvent | None:
+def _event(record: dict[str, Any] | None) -> AuditEvent | None:
     try:
-        return from_record(record)
+        return from_record(record) if record else None
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _day(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y/%m/%d")
-
-
-def _parse_cursor(text: str) -> tuple[str, int, str] | None:
-    if not text:
-        return None
-    try:
-        day, when, identity = text.split(".")
-        datetime.strptime(day, "%Y/%m/%d").replace(tzinfo=UTC)
-        return day, int(when), identity
-    except ValueError as error:
-        raise InvalidQueryError(f"not the beginning of a page: {text[:100]!r}", attribute="after") from error

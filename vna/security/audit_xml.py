@@ -31,6 +31,7 @@ _TYPES = {
     Type.LOGOUT: "Logout",
     Type.ATTACH: "Attach",
     Type.DETACH: "Detach",
+    Type.NODE_AUTHENTICATION: "Node Authentication",
     Type.RESTRICTED_FUNCTION: "Use of Restricted Function",
 }
 _ROLES = {
@@ -44,6 +45,16 @@ _ROLES = {
 _MEDIA = (Role.DESTINATION_MEDIA, Role.SOURCE_MEDIA)
 # What XML 1.0 has no way to write.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def event_name(kind: Kind) -> str:
+    """Return what the standard calls a kind of event."""
+    return _EVENTS[kind][1]
+
+
+def type_name(kind: Type) -> str:
+    """Return what the standard calls a type of event, empty for none."""
+    return _TYPES.get(kind, "")
 
 
 def to_xml(event: AuditEvent, source_id: str, site: str = "") -> bytes:

@@ -32,12 +32,14 @@ class Permission(StrEnum):
     """See the state of the archive: operations, metrics, quarantine."""
     OPERATE = "operate"
     """Change it: retry and drop what is in quarantine."""
+    AUDIT = "read the audit trail"
+    """See who saw, sent, changed or deleted what."""
 
 
 _GRANTED: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: frozenset({Permission.READ}),
     Role.TECHNOLOGIST: frozenset({Permission.READ, Permission.STORE, Permission.OBSERVE}),
-    Role.RECORDS_MANAGER: frozenset({Permission.READ, Permission.DELETE, Permission.OBSERVE}),
+    Role.RECORDS_MANAGER: frozenset({Permission.READ, Permission.DELETE, Permission.OBSERVE, Permission.AUDIT}),
     Role.ADMINISTRATOR: frozenset(Permission),
 }
 

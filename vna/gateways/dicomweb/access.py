@@ -117,6 +117,8 @@ def _is_page(path: str) -> bool:
 def _needed(path: str, method: str) -> Permission:
     if path.startswith("/ui/operations"):
         return Permission.OBSERVE if method in _SAFE else Permission.OPERATE
+    if path == "/ui/audit" or path.startswith("/ui/audit/"):
+        return Permission.AUDIT
     if path == "/metrics":
         return Permission.OBSERVE
     if method == "DELETE" and path.startswith(BASE):
