@@ -25,6 +25,8 @@ from pydantic_settings import (
 )
 
 from vna.domain.errors import ConfigurationError
+from vna.security.tls_files import TlsFiles
+from vna.security.tls_peer import binding
 
 MIB = 1 << 20
 _SOCKET_PATH_MOST = 100  # sun_path holds 108 bytes, valkey makes a temporary name beside it
@@ -61,6 +63,10 @@ class TlsSettings(_Section):
             raise ValueError(message)
         return self
 
+    def files(self, section: str) -> TlsFiles:
+        """Return the files; ``section`` is what names these settings in a message (``DIMSE``)."""
+        return TlsFiles(f"VNA_{section}__TLS", self.certificate, self.key, self.client_ca)
+
 
 class PeerSettings(_Section):
     """A remote application entity that may call, be sent to, or both."""
@@ -68,7 +74,23 @@ class PeerSettings(_Section):
     host: str = Field("", description="host name or address; empty: the peer may call but cannot be a destination")
     port: int = Field(104, ge=1, le=65535, description="port that the peer listens on")
     addresses: tuple[str, ...] = Field((), description="addresses it may call from; empty: any")
-    tls: bool = Field(False, description="speak TLS to it")
+    certificates: tuple[Annotated[str, AfterValidator(binding)], ...] = Field(
+        (),
+        description="certificates it may call with, each by its SHA-256 fingerprint, common name or alternative name;"
+        " set, it may not call without one of them; empty: any, or none",
+    )
+    tls: bool = Field(False, description="speak TLS to it; its certificate is verified")
+    ca: Path | None = Field(
+        None, description="PEM file of CAs that its certificate is of; empty: client_ca of dimse.tls, or the system's"
+    )
+    tls_name: str = Field("", description="name that its certificate must bear; empty: host")
+
+    @model_validator(mode="after")
+    def _secured(self) -> PeerSettings:
+        if not self.tls and (self.ca is not None or self.tls_name):
+            message = "ca and tls_name go with tls = true"
+            raise ValueError(message)
+        return self
 
 
 class DimseSettings(_Section):

@@ -12,7 +12,7 @@ from vna.config import Settings
 from vna.gateways.dicomweb.app import ROUTES
 from vna.gateways.dicomweb.errors import _STATUS
 from vna.gateways.dicomweb.qido import _INSTANCE, _SERIES, _STUDY
-from vna.gateways.dimse import command, negotiation, statuses
+from vna.gateways.dimse import command, rejection, statuses
 from vna.gateways.dimse.sop_classes import markdown
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def test_every_dimse_status_is_in_the_statement() -> None:
 
 
 def test_every_rejection_is_in_the_statement() -> None:
-    rejections = [make("") for name, make in vars(negotiation).items() if name.startswith("reject_")]
+    rejections = [make("") for name, make in vars(rejection).items() if name.startswith("reject_")]
     assert len(rejections) == 5
     for each in rejections:
         assert f"| {each.result} | {each.source} | {each.reason} |" in STATEMENT

@@ -35,7 +35,7 @@ def shown(value: Any) -> str:
         return "(hidden)"
     if isinstance(value, dict):
         return json.dumps(
-            {key: item.model_dump() if isinstance(item, BaseModel) else item for key, item in value.items()}
+            {key: item.model_dump(mode="json") if isinstance(item, BaseModel) else item for key, item in value.items()}
         )
     if isinstance(value, tuple):
         return json.dumps(list(value))

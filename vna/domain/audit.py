@@ -65,6 +65,7 @@ class Type(StrEnum):
     LOGOUT = "110123"
     ATTACH = "110124"
     DETACH = "110125"
+    NODE_AUTHENTICATION = "110126"
     RESTRICTED_FUNCTION = "110132"
     NONE = ""
 

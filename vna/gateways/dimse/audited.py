@@ -14,6 +14,7 @@ from vna.bootstrap import Archive
 from vna.domain.audit import Outcome, Participant, QueryObject, Role, count_studies
 from vna.gateways.dimse.negotiation import AssociateRequest
 from vna.gateways.dimse.operation import Operation, Request
+from vna.gateways.dimse.rejection import Rejection
 from vna.gateways.dimse.statuses import CANCELLED, SUCCESS
 from vna.peers import commands
 from vna.security import audit_events as events
@@ -24,11 +25,24 @@ def _peer(request: AssociateRequest, address: str) -> Participant:
     return Participant(request.calling, Role.SOURCE, requestor=True, address=address, alternative=request.calling)
 
 
-def refused(audit: Recorder, request: AssociateRequest, address: str, why: str) -> None:
+def refused(audit: Recorder, request: AssociateRequest, address: str, rejection: Rejection) -> None:
     """Tell of an association that was rejected; one that tries again and again is added up."""
+    why = rejection.why
     peer = replace(_peer(request, address), role=Role.NONE)
     process = Participant("vna", alternative=request.called)
-    audit.repeated(("refused", request.calling, address, why), events.refused_association(peer, process, why))
+    if rejection.alert:
+        event = events.failed_node(replace(peer, requestor=False), replace(process, requestor=True), why)
+    else:
+        event = events.refused_association(peer, process, why)
+    audit.repeated(("refused", request.calling, address, why), event)
+
+
+def distrusted(audit: Recorder, address: str, ae_title: str, why: str) -> None:
+    """Tell of a connection that came to no association, since its certificate is none of those trusted, or missing."""
+    event = events.failed_node(
+        Participant(address, address=address), Participant("vna", requestor=True, alternative=ae_title), why
+    )
+    audit.repeated(("distrusted", address, why), event)
 
 
 def stored(

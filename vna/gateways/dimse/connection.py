@@ -22,16 +22,17 @@ from vna.gateways.dimse.contexts import Supported
 from vna.gateways.dimse.handover import hand_over
 from vna.gateways.dimse.negotiation import (
     AssociateRequest,
-    Rejection,
     accept,
     check_protocol,
     parse_request,
-    reject_limit,
 )
 from vna.gateways.dimse.pdu import ABORT_NO_REASON, USER, PduError, PduStream, PeerClosedError, encode_abort
+from vna.gateways.dimse.rejection import Rejection, reject_limit
 from vna.gateways.dimse.storage import StorageAssociation
+from vna.gateways.dimse.tls import HandshakeError, secure
 from vna.ingest.receive import Receiver
 from vna.security.audit import NoTrail, Recorder
+from vna.security.tls_peer import PeerCertificate
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +146,14 @@ class Connection(threading.Thread):
 
     def _serve(self) -> None:
         parts, settings = self._parts, self._parts.settings
+        certificate: PeerCertificate | None = None
         if parts.tls is not None:
-            self._connection.settimeout(settings.artim_seconds)
             try:
-                self._connection = parts.tls.wrap_socket(self._connection, server_side=True)
-            except (OSError, ValueError) as error:
-                log.info("%s: no TLS: %s", self._peer, error)
+                self._connection, certificate = secure(self._connection, parts.tls, settings.artim_seconds)
+            except HandshakeError as error:
+                log.log(logging.WARNING if error.alert else logging.INFO, "%s: no TLS: %s", self._peer, error)
+                if error.alert:
+                    audited.distrusted(parts.audit, self._peer, settings.ae_title, str(error))
                 return
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         stream = PduStream(self._connection, settings.max_pdu)
@@ -162,7 +165,7 @@ class Connection(threading.Thread):
             stream.finish(1.0, encode_abort(USER, ABORT_NO_REASON))
             log.warning("%s: no association: %s", self._peer, error)
             return
-        rejection = check_protocol(request) or parts.policy.check(request, self._peer)
+        rejection = check_protocol(request) or parts.policy.check(request, self._peer, certificate)
         if rejection is None and not parts.admission.enter():
             rejection = reject_limit(f"{settings.max_associations} associations are open")
         if rejection is not None:
@@ -187,7 +190,7 @@ class Connection(threading.Thread):
     def _reject(self, stream: PduStream, request: AssociateRequest, rejection: Rejection) -> None:
         stats.REJECTED.labels(f"{rejection.result}.{rejection.source}.{rejection.reason}").inc()
         log.warning("%s %s: rejected: %s", self._peer, request.calling, rejection.why)
-        audited.refused(self._parts.audit, request, self._peer, rejection.why)
+        audited.refused(self._parts.audit, request, self._peer, rejection)
         stream.finish(min(self._parts.settings.artim_seconds, 5.0), rejection.encode())
 
     def _receive(self, stream: PduStream, request: AssociateRequest) -> None:

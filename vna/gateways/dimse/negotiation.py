@@ -11,11 +11,10 @@ from vna.gateways.dimse.contexts import APPLICATION_CONTEXT, VERIFICATION, Suppo
 from vna.gateways.dimse.pdu import (
     ABORT_INVALID_PARAMETER,
     ASSOCIATE_AC,
-    ASSOCIATE_RJ,
     HEADER,
-    SHORT_PDU,
     PduError,
 )
+from vna.gateways.dimse.rejection import Rejection, reject_application_context, reject_version
 
 # Result of a presentation context (PS3.8 table 9-18).
 ACCEPTED = 0
@@ -45,45 +44,6 @@ _FIXED = 68
 # Storage extended negotiation (PS3.4 B.3.1): level 2 (full), digital signature level 3 (bit preserving), and no
 # coercion of elements: the object is kept as received.
 _STORAGE_APPLICATION_INFORMATION = bytes((2, 0, 3, 0, 0, 0))
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """An A-ASSOCIATE-RJ (PS3.8 table 9-21), and why, for the log."""
-
-    result: int
-    source: int
-    reason: int
-    why: str
-
-    def encode(self) -> bytes:
-        """Return the PDU."""
-        return struct.pack(">BxIxBBB", ASSOCIATE_RJ, SHORT_PDU, self.result, self.source, self.reason)
-
-
-def reject_application_context(why: str) -> Rejection:
-    """Permanent, service user, application context name not supported."""
-    return Rejection(1, 1, 2, why)
-
-
-def reject_calling(why: str) -> Rejection:
-    """Permanent, service user, calling AE title not recognised."""
-    return Rejection(1, 1, 3, why)
-
-
-def reject_called(why: str) -> Rejection:
-    """Permanent, service user, called AE title not recognised."""
-    return Rejection(1, 1, 7, why)
-
-
-def reject_version(why: str) -> Rejection:
-    """Permanent, service provider (ACSE), protocol version not supported."""
-    return Rejection(1, 2, 2, why)
-
-
-def reject_limit(why: str) -> Rejection:
-    """Transient, service provider (presentation), local limit exceeded."""
-    return Rejection(2, 3, 2, why)
 
 
 @dataclass(frozen=True, slots=True)

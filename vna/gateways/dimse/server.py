@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -19,11 +20,11 @@ from vna.gateways.dimse.access import AccessPolicy
 from vna.gateways.dimse.connection import Admission, Connection, Parts, Services
 from vna.gateways.dimse.contexts import Supported
 from vna.gateways.dimse.processes import parent_lives, supervise
-from vna.gateways.dimse.tls import server_context
 from vna.ingest.receive import Receiver
 from vna.ports.queue import Queue
 from vna.security.audit import NoTrail, Recorder
 from vna.security.audit_events import application_activity
+from vna.security.tls import server_context
 from vna.stopping import Stop
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,14 @@ def open_listener(settings: DimseSettings) -> socket.socket:
         message = f"VNA_DIMSE__HOST, VNA_DIMSE__PORT: cannot listen on {settings.host}:{settings.port}: {error}"
         raise ConfigurationError(message) from error
     return listener
+
+
+def _tls(settings: DimseSettings) -> ssl.SSLContext | None:
+    """Return the context of the listener, ``None`` while TLS is off; raises ``ConfigurationError``."""
+    bound = [title for title, peer in settings.peers.items() if peer.certificates]
+    if bound and (settings.tls.certificate is None or settings.tls.client_ca is None):
+        log.warning("without VNA_DIMSE__TLS__CLIENT_CA no certificate is seen here: %s may not call", ", ".join(bound))
+    return server_context(settings.tls.files("DIMSE")) if settings.tls.certificate is not None else None
 
 
 class Gateway:
@@ -91,7 +100,7 @@ class Gateway:
             receiver,
             Admission(settings.max_associations),
             services,
-            server_context(settings.tls),
+            _tls(settings),
             elsewhere,
             audit or NoTrail(),
         )
@@ -214,6 +223,6 @@ def serve(settings: Settings) -> None:
         return
     # Wrong settings end the gateway here, where a person sees it, and not in each child again and again.
     AccessPolicy.configured(settings.dimse)
-    server_context(settings.dimse.tls)
+    _tls(settings.dimse)
     open_listener(settings.dimse).close()
     supervise(_run_child, settings, settings.dimse.processes)

@@ -1,35 +1,58 @@
-"""TLS for a listener (PS3.15 B.9 and later profiles: TLS 1.2 at least)."""
+"""The handshake of a connection that has come in (PS3.15 B.12)."""
 
 from __future__ import annotations
 
+import socket
 import ssl
 
-from vna.config import TlsSettings
-from vna.domain.errors import ConfigurationError
+from vna.security import tls_errors
+from vna.security.tls_peer import PeerCertificate
 
 
-def server_context(settings: TlsSettings) -> ssl.SSLContext | None:
-    """Return the context of a listener, or None while TLS is off.
+class HandshakeError(Exception):
+    """There is no TLS on a connection; the message says why, and "it" is the peer.
+
+    Attributes
+    ----------
+    alert
+        Whether the peer has failed to prove who it is.
+    """
+
+    def __init__(self, message: str, *, alert: bool) -> None:
+        super().__init__(message)
+        self.alert = alert
+
+
+def secure(
+    connection: socket.socket, context: ssl.SSLContext, seconds: float
+) -> tuple[ssl.SSLSocket, PeerCertificate | None]:
+    """Do the handshake as the server.
+
+    Parameters
+    ----------
+    connection
+        The accepted socket; closed if the handshake fails.
+    context
+        That of the listener.
+    seconds
+        Longest time for all of it.
+
+    Returns
+    -------
+    SSLSocket
+        The connection.
+    PeerCertificate, optional
+        What the peer has shown, where it must.
 
     Raises
     ------
-    ConfigurationError
-        A file is missing or not what it should be; the message names the setting.
+    HandshakeError
+        It came to nothing.
     """
-    if settings.certificate is None or settings.key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    connection.settimeout(seconds)
     try:
-        context.load_cert_chain(settings.certificate, settings.key)
-    except (OSError, ssl.SSLError) as error:
-        message = f"VNA_DIMSE__TLS__CERTIFICATE, VNA_DIMSE__TLS__KEY: {settings.certificate}, {settings.key}: {error}"
-        raise ConfigurationError(message) from error
-    if settings.client_ca is not None:
-        try:
-            context.load_verify_locations(settings.client_ca)
-        except (OSError, ssl.SSLError) as error:
-            message = f"VNA_DIMSE__TLS__CLIENT_CA: {settings.client_ca}: {error}"
-            raise ConfigurationError(message) from error
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
+        secured = context.wrap_socket(connection, server_side=True)
+        return secured, PeerCertificate.of(secured)
+    except (OSError, ValueError) as error:
+        connection.close()
+        raise HandshakeError(tls_errors.explain(error), alert=tls_errors.distrusted(error)) from error
