@@ -23,6 +23,7 @@ from vna.bootstrap import Archive
 from vna.config import HttpSettings, Settings
 from vna.domain.errors import ConfigurationError
 from vna.gateways.dicomweb.app import build
+from vna.security.tls import server_context
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def serve(settings: Settings) -> None:
         return
     # Without SO_REUSEPORT, so that a port that somebody else shares is told from a free one.
     _listen(settings.http, share=False).close()
+    _tls(settings.http)
     _supervise(settings)
 
 
@@ -74,7 +76,7 @@ def _serve_one(settings: Settings, *, share: bool) -> None:
     _log_to_stderr(settings)
     http = settings.http
     listener = _listen(http, share=share)
-    _check_tls(http)
+    tls = _tls(http)
     config = uvicorn.Config(
         build(Archive(settings)),
         http="httptools",
@@ -90,10 +92,7 @@ def _serve_one(settings: Settings, *, share: bool) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
         h11_max_incomplete_event_size=None,
-        ssl_certfile=http.tls.certificate,
-        ssl_keyfile=http.tls.key,
-        ssl_ca_certs=str(http.tls.client_ca) if http.tls.client_ca else None,
-        ssl_cert_reqs=ssl.CERT_REQUIRED if http.tls.client_ca else ssl.CERT_NONE,
+        ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
     server = _Server(config)
     with listener:
@@ -118,16 +117,9 @@ def _listen(http: HttpSettings, *, share: bool) -> socket.socket:
     return listener
 
 
-def _check_tls(http: HttpSettings) -> None:
-    if http.tls.certificate is None:
-        return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(http.tls.certificate, http.tls.key)
-        if http.tls.client_ca is not None:
-            context.load_verify_locations(http.tls.client_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"VNA_HTTP__TLS: cannot use the certificate, key or CA: {error}") from error
+def _tls(http: HttpSettings) -> ssl.SSLContext | None:
+    """Return the context of the listener, ``None`` while TLS is off; raises ``ConfigurationError``."""
+    return server_context(http.tls.files("HTTP"), alpn=("http/1.1",)) if http.tls.certificate is not None else None
 
 
 def _child(settings: Settings) -> None:
