@@ -27,7 +27,8 @@ from vna.bootstrap import Archive
 from vna.config import PeerSettings, load_settings
 from vna.gateways.dimse.outgoing import data_set_start
 from vna.peers import commands
-from vna.peers.dimse import Destination, StoreAssociation
+from vna.peers.destination import Destination
+from vna.peers.dimse import StoreAssociation
 
 STUDY = ["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3.1"]
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"

@@ -20,7 +20,9 @@ from tests.support.ports import answers, free_port, wait_until
 from vna.config import PeerSettings, TlsSettings
 from vna.domain.errors import ArchiveError, ConfigurationError, UnavailableError
 from vna.gateways.dimse.outgoing import data_set_start
-from vna.peers.dimse import Destination, Proposal, StoreAssociation
+from vna.peers.association import Proposal
+from vna.peers.destination import Destination
+from vna.peers.dimse import StoreAssociation
 
 CT = str(CTImageStorage)
 EXPLICIT = str(ExplicitVRLittleEndian)

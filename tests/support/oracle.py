@@ -22,7 +22,8 @@ from tests.support.instances import part10
 from tests.support.sending import data_set, sha256
 from vna.config import PeerSettings
 from vna.domain.errors import UnavailableError
-from vna.peers.dimse import Destination, StoreAssociation
+from vna.peers.destination import Destination
+from vna.peers.dimse import StoreAssociation
 
 STUDIES = 4
 _BOUNDARY = "a-boundary-of-the-tests"

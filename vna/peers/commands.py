@@ -10,6 +10,7 @@ C_STORE_RQ = 0x0001
 C_GET_RQ = 0x0010
 C_FIND_RQ = 0x0020
 C_MOVE_RQ = 0x0021
+C_ECHO_RQ = 0x0030
 C_CANCEL_RQ = 0x0FFF
 RESPONSE = 0x8000
 
@@ -100,6 +101,18 @@ class Command(dict[int, bytes]):
     def has_data_set(self) -> bool:
         """Whether a data set follows (PS3.7 E.1, Command Data Set Type)."""
         return self.number(DATA_SET_TYPE) != NO_DATA_SET
+
+
+def echo_request(message_id: int) -> bytes:
+    """Return a C-ECHO-RQ (PS3.7 9.3.5.1)."""
+    return encode(
+        [
+            (AFFECTED_SOP_CLASS, "1.2.840.10008.1.1"),
+            (COMMAND_FIELD, C_ECHO_RQ),
+            (MESSAGE_ID, message_id),
+            (DATA_SET_TYPE, NO_DATA_SET),
+        ]
+    )
 
 
 def store_request(

@@ -1,4 +1,4 @@
-"""Storage to a remote application entity: an association as C-STORE SCU (PS3.4 B, PS3.7 9.1.1).
+"""Storage and verification at a remote application entity: an association as SCU (PS3.4 A, B, PS3.7 9.1.1, 9.1.5).
 
 A plain blocking loop: a data set goes out as it is stored, from a stream, in
 fragments of the length that the peer announced.
@@ -6,162 +6,17 @@ fragments of the length that the peer announced.
 
 from __future__ import annotations
 
-import socket
-import ssl
-import struct
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
-from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification
-
-from vna.config import PeerSettings, TlsSettings
-from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from vna.domain.errors import ConfigurationError, UnavailableError
+from vna.domain.errors import UnavailableError
 from vna.peers import commands
-from vna.peers.channel import ABORT, RELEASE_RP, RELEASE_RQ, Channel, ChannelClosedError
+from vna.peers.association import Association
 
-MAX_CONTEXTS = 128
-"""Presentation contexts of one association (PS3.8 7.1.1.13: odd IDs from 1 to 255)."""
-
-_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-_OWN_MAX = 64 << 10
-_ASSOCIATE_RQ, _ASSOCIATE_AC, _ASSOCIATE_RJ = 0x01, 0x02, 0x03
-# Items and sub-items (PS3.8 9.3.2, D.1; PS3.7 D.3.3).
-_APPLICATION, _CONTEXT, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x10, 0x20, 0x30, 0x40
-_USER_INFORMATION, _MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS, _IMPLEMENTATION_VERSION = 0x50, 0x51, 0x52, 0x55
-_SHORTEST_AC, _LONGEST_AC = 74, 1 << 20
-_SHORT = struct.Struct(">BxIBBBB")
+VERIFICATION = "1.2.840.10008.1.1"
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A remote application entity that listens."""
-
-    ae_title: str
-    peer: PeerSettings
-    tls: TlsSettings = field(default_factory=TlsSettings)
-
-    def connect(self, timeout: float) -> socket.socket:
-        """Return a connected socket; raises ``UnavailableError`` or ``ConfigurationError``."""
-        where = f"{self.ae_title} at {self.peer.host}:{self.peer.port}"
-        try:
-            connection = socket.create_connection((self.peer.host, self.peer.port), timeout)
-        except OSError as error:
-            raise UnavailableError(f"no connection to {where}: {error}") from error
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.peer.tls:
-                return self._secure(connection)
-        except (OSError, ValueError) as error:
-            connection.close()
-            raise UnavailableError(f"no TLS connection to {where}: {error}") from error
-        return connection
-
-    def _secure(self, connection: socket.socket) -> socket.socket:
-        try:
-            context = ssl.create_default_context(cafile=self.tls.client_ca)
-            if self.tls.certificate is not None:
-                context.load_cert_chain(self.tls.certificate, self.tls.key)
-        except (OSError, ValueError) as error:
-            connection.close()
-            raise ConfigurationError(f"dimse.tls: certificate, key or client_ca cannot be read: {error}") from error
-        return context.wrap_socket(connection, server_hostname=self.peer.host)
-
-
-Proposal = tuple[str, tuple[str, ...]]
-"""A presentation context to propose: SOP class, transfer syntaxes."""
-
-
-class StoreAssociation:
-    """An association as storage SCU.
-
-    Parameters
-    ----------
-    destination
-        Whom to associate with.
-    calling
-        Own AE title.
-    proposals
-        Presentation contexts, at most :data:`MAX_CONTEXTS`.
-    timeout
-        Longest wait in seconds for an answer, and for the peer to take data.
-    connect_timeout
-        Longest wait for the connection.
-
-    Attributes
-    ----------
-    accepted
-        Context ID by SOP class and accepted transfer syntax.
-
-    Raises
-    ------
-    UnavailableError
-        No connection, no answer, or rejected; says which.
-    """
-
-    def __init__(
-        self,
-        destination: Destination,
-        calling: str,
-        proposals: Sequence[Proposal],
-        *,
-        timeout: float,
-        connect_timeout: float = 30.0,
-    ) -> None:
-        self._name = destination.ae_title
-        self._message_id = 0
-        self.accepted: dict[tuple[str, str], int] = {}
-        self._socket = destination.connect(connect_timeout)
-        try:
-            self._socket.settimeout(timeout)
-            self._channel = self._negotiate(destination, calling, proposals)
-        except BaseException:
-            self._socket.close()
-            raise
-
-    def _negotiate(self, destination: Destination, calling: str, proposals: Sequence[Proposal]) -> Channel:
-        try:
-            self._socket.sendall(associate_request(destination.ae_title, calling, proposals))
-            kind, answer = self._read_answer()
-        except OSError as error:
-            raise UnavailableError(f"{self._name}: no answer to the association request: {error}") from error
-        if kind == _ASSOCIATE_RJ:
-            raise UnavailableError(f"{self._name} rejects the association: {_reason(answer)}")
-        if kind != _ASSOCIATE_AC:
-            raise UnavailableError(f"{self._name} aborts the association")
-        try:
-            primitive = _accepted(answer)
-        except Exception as error:  # pynetdicom raises what it meets in a broken PDU
-            raise UnavailableError(f"{self._name}: broken answer to the association request: {error}") from error
-        for result in primitive.presentation_context_definition_results_list:
-            number = (result.context_id or 0) // 2
-            if result.result == 0 and result.transfer_syntax and number < len(proposals):
-                self.accepted[proposals[number][0], str(result.transfer_syntax[0])] = result.context_id or 0
-        peer_max = 0
-        for item in primitive.user_information:
-            if isinstance(item, MaximumLengthNotification):
-                peer_max = item.maximum_length_received or 0
-        return Channel(self._socket, peer_max, _OWN_MAX)
-
-    def _read_answer(self) -> tuple[int, bytes]:
-        head = self._read(6)
-        length = int.from_bytes(head[2:6], "big")
-        if length > _LONGEST_AC:
-            raise OSError(f"a PDU of {length} bytes")
-        return head[0], head + self._read(length)
-
-    def _read(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            got = self._socket.recv(size - len(data))
-            if not got:
-                raise OSError("connection closed")
-            data += got
-        return bytes(data)
+class StoreAssociation(Association):
+    """An association as SCU of storage, and of verification."""
 
     def store(
         self,
@@ -195,95 +50,19 @@ class StoreAssociation:
         UnavailableError
             The association is over.
         """
-        self._message_id = self._message_id % 0xFFFF + 1
-        request = commands.store_request(sop_class, sop_instance, self._message_id, priority, originator)
-        try:
-            self._channel.send(context_id, request, data, length)
-            while True:
-                answer = self._channel.receive()
-                is_answer = answer.command.field == commands.C_STORE_RQ | commands.RESPONSE
-                if is_answer and answer.command.number(commands.RESPONDED_TO) == self._message_id:
-                    return answer.command.number(commands.STATUS)
-        except ChannelClosedError as error:
-            self.abort()
-            raise UnavailableError(f"{self._name}: {error}") from error
-        except EOFError as error:
-            self.abort()
-            raise UnavailableError(f"{self._name}: {sop_instance}: {error}") from error
+        request = commands.store_request(sop_class, sop_instance, self.next_id(), priority, originator)
+        return self.exchange(context_id, commands.C_STORE_RQ, request, data, length)
 
-    def release(self) -> None:
-        """Release the association (PS3.8 9.3.6) and close the connection."""
-        with suppress(OSError, ValueError):
-            self._socket.sendall(_SHORT.pack(RELEASE_RQ, 4, 0, 0, 0, 0))
-            while self._read_answer()[0] not in {RELEASE_RP, ABORT}:
-                pass
-        self._socket.close()
+    def echo(self) -> int:
+        """Send a C-ECHO and return the status of the answer (PS3.4 A.4).
 
-    def abort(self) -> None:
-        """Send an A-ABORT (PS3.8 9.3.8) and close the connection."""
-        with suppress(OSError, ValueError):
-            self._socket.sendall(_SHORT.pack(ABORT, 4, 0, 0, 0, 0))
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        """Return the association."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Release it, or abort it after an error."""
-        if kind is None:
+        Raises
+        ------
+        UnavailableError
+            The association is over, or verification was not accepted.
+        """
+        context_id = next((number for (uid, _), number in self.accepted.items() if uid == VERIFICATION), None)
+        if context_id is None:
             self.release()
-        else:
-            self.abort()
-
-
-def _accepted(pdu: bytes) -> A_ASSOCIATE:
-    if len(pdu) < _SHORTEST_AC:
-        raise ValueError(f"an A-ASSOCIATE-AC of {len(pdu)} bytes")
-    acceptance = A_ASSOCIATE_AC()
-    acceptance.decode(pdu)
-    return acceptance.to_primitive()
-
-
-def _reason(pdu: bytes) -> str:
-    try:
-        rejection = A_ASSOCIATE_RJ()
-        rejection.decode(pdu)
-        return str(rejection.reason_str)
-    except Exception:  # noqa: BLE001 - as above; the bytes then tell the reason
-        return pdu[6:].hex()
-
-
-def associate_request(called: str, calling: str, proposals: Sequence[Proposal]) -> bytes:
-    """Return an A-ASSOCIATE-RQ (PS3.8 9.3.2). A UID that is none is proposed even so: the archive has what it has."""
-    contexts = [
-        _item(
-            _CONTEXT,
-            bytes((2 * number + 1, 0, 0, 0))
-            + _item(_ABSTRACT_SYNTAX, _ascii(sop_class, 64))
-            + b"".join(_item(_TRANSFER_SYNTAX, _ascii(syntax, 64)) for syntax in syntaxes),
-        )
-        for number, (sop_class, syntaxes) in enumerate(proposals)
-    ]
-    user = (
-        _item(_MAXIMUM_LENGTH, struct.pack(">I", _OWN_MAX))
-        + _item(_IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode())
-        + _item(_IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION_NAME.encode())
-    )
-    body = (
-        struct.pack(">HH16s16s32x", 1, 0, _ascii(called, 16).ljust(16), _ascii(calling, 16).ljust(16))
-        + _item(_APPLICATION, _APPLICATION_CONTEXT.encode())
-        + b"".join(contexts)
-        + _item(_USER_INFORMATION, user)
-    )
-    return struct.pack(">BxI", _ASSOCIATE_RQ, len(body)) + body
-
-
-def _item(kind: int, value: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(value)) + value
-
-
-def _ascii(text: str, longest: int) -> bytes:
-    return text.encode("ascii", "replace")[:longest]
+            raise UnavailableError(f"{self._name} does not accept the verification service")
+        return self.exchange(context_id, commands.C_ECHO_RQ, commands.echo_request(self.next_id()))

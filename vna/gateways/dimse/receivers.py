@@ -13,7 +13,9 @@ from vna.domain.errors import ArchiveError, UnavailableError
 from vna.domain.records import Location
 from vna.gateways.dimse.operation import Operation
 from vna.peers import commands
-from vna.peers.dimse import MAX_CONTEXTS, Destination, Proposal, StoreAssociation
+from vna.peers.association import MAX_CONTEXTS, Proposal
+from vna.peers.destination import Destination
+from vna.peers.dimse import StoreAssociation
 
 _MOST_STRIKES = 2
 

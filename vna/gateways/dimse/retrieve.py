@@ -25,7 +25,7 @@ from vna.gateways.dimse.statuses import (
     is_store_warning,
     selection_failure,
 )
-from vna.peers.dimse import Destination
+from vna.peers.destination import Destination
 from vna.ports.index import Index
 from vna.ports.objects import ObjectStore
 from vna.search.cfind import Root
