@@ -10,7 +10,7 @@ import pytest
 
 from tests.contracts import index_data as d
 from tests.contracts.index_adapters import ADAPTERS, drop, new_spec, open_index
-from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Range, Wildcard, Words
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Range, SomeInstance, Wildcard, Words
 from vna.domain.records import IndexedInstance
 from vna.ports.index import Index
 
@@ -18,6 +18,8 @@ NAMES = ("doe^jane", "doe^john", "roe^richard", "müller^jörg", "田中^花子"
 DATES = (None, "20231231", "20240101", "20240229", "20240301")
 TIMES = (None, "000000.000000", "081530.250000", "120000.000000", "235959.999999")
 TEXTS = ("a", "a b", "A", "ab\\c", "100%", "x_y", "[z]", "", "größe", "\x7f", "~")
+DEPARTMENT = "00081040"
+COMBINED = {d.MODALITY: ("CT", "MR", "SR", ""), d.ISSUER: ("X", ""), DEPARTMENT: ("A", "B", "")}
 WORDS = ("head", "neck", "thorax", "größe", "a")
 PATHS = (
     d.PATIENT_NAME, d.PATIENT_ID, d.ISSUER, d.STUDY_DATE, d.STUDY_TIME, d.ACCESSION, d.STUDY_DESCRIPTION,
@@ -51,6 +53,7 @@ def _instance(rng: random.Random, number: int) -> IndexedInstance:
             d.STUDY_TIME: rng.choice(TIMES),
             d.ACCESSION: rng.choice(TEXTS) or None,
             d.STUDY_DESCRIPTION: rng.choice(TEXTS) or None,
+            DEPARTMENT: rng.choice(("A", "B", None)),
             d.MODALITY: of_series.choice(("CT", "MR", "SR", "")) or None,
             d.SERIES_NUMBER: rng.choice((None, "1", "2", "10", "-3", "x")),
             d.INSTANCE_NUMBER: rng.choice((None, "1", "2", "10")),
@@ -64,7 +67,10 @@ def _instance(rng: random.Random, number: int) -> IndexedInstance:
 def criterion(rng: random.Random) -> Criterion:
     path = rng.choice(PATHS)
     values = NAMES if path == d.PATIENT_NAME else (*TEXTS, "CT", "MR", "P1", "1", "s2", "mosaic", "20240101", d.CT)
-    kind = rng.randrange(5)
+    kind = rng.randrange(6)
+    if kind == 5:
+        chosen = rng.sample(sorted(COMBINED), rng.randrange(1, 4))
+        return SomeInstance(tuple((path, tuple(rng.sample(COMBINED[path], rng.randrange(1, 3)))) for path in chosen))
     if kind == 0:
         return AnyOf(path, tuple(rng.sample(values, rng.randrange(1, 4))))
     if kind == 1:

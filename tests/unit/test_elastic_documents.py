@@ -34,7 +34,7 @@ def test_terms_of_private_and_nested_paths_are_literal() -> None:
 def test_series_and_study_take_what_is_of_their_level() -> None:
     found = content(t0008103E="thin", t00081030="head")
     series = docs.series_document(found, {"b", "a"})
-    study = docs.study_document(found, set(), {"SR", "CT"}, {d.CT})
+    study = docs.study_document(found, set(), {"SR", "CT"}, {d.CT}, {"b", "a"})
     assert "0008103E" in series["attributes"]
     assert "0008103E\tthin" in series["terms"]
     assert d.SOP_UID not in series["attributes"]
@@ -47,7 +47,7 @@ def test_series_and_study_take_what_is_of_their_level() -> None:
 
 def test_patients_are_sorted_by_name_then_identity() -> None:
     keys = [
-        docs.study_document(content(t00100010=name, t00100020=key), (), (), ())["patient_key"]
+        docs.study_document(content(t00100010=name, t00100020=key), (), (), (), ())["patient_key"]
         for name, key in ((None, "1"), ("doe^a", "1"), ("doe^ann", "1"), ("n" * 9000, "1"))
     ]
     assert keys == sorted(keys)
@@ -77,7 +77,7 @@ def test_long_values_differ_by_what_was_cut() -> None:
 
 
 def test_a_hit_says_modalities_and_counts() -> None:
-    source = docs.study_document(content(), (), {"CT"}, ())
+    source = docs.study_document(content(), (), {"CT"}, (), ())
     found = docs.hit(Level.STUDY, source, {d.STUDY_SERIES: 2})
     assert found.attributes[d.MODALITIES_IN_STUDY] == {"vr": "CS", "Value": ["CT"]}
     assert found.attributes[d.SOP_CLASSES_IN_STUDY] == {"vr": "UI"}

@@ -86,7 +86,19 @@ class Resembles:
     word: str
 
 
-Criterion = AnyOf | Wildcard | Range | DateTimeRange | Words | Resembles
+@dataclass(frozen=True, slots=True)
+class SomeInstance:
+    """One and the same instance has one of the values at each of the paths, all of :data:`vna.domain.limits.COMBINED`.
+
+    At STUDY and PATIENT level an instance of the study; at SERIES level the one
+    that represents the series; at INSTANCE level it itself. The empty value is
+    that of an instance that has none.
+    """
+
+    values: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+Criterion = AnyOf | Wildcard | Range | DateTimeRange | Words | Resembles | SomeInstance
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from vna.config import IndexSettings
 from vna.domain.errors import UnavailableError
-from vna.domain.query import Facet, Hit, Query, Selector, State
+from vna.domain.query import Criterion, Facet, Hit, Query, Selector, State
 from vna.domain.records import IndexedInstance, Location
 from vna.index.elastic_client import Body, Connection
 from vna.index.elastic_derive import Removed, Remover
@@ -120,10 +120,10 @@ class ElasticIndex(Index):
         """See :meth:`vna.ports.index.Index.facets`."""
         return self._read(lambda: self._searcher.facets(query, paths, top))
 
-    def locate(self, selector: Selector) -> Iterator[Location]:
+    def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
         """See :meth:`vna.ports.index.Index.locate`."""
         self._layout.ensure()
-        return self._searcher.locate(selector)
+        return self._searcher.locate(selector, criteria)
 
     def versions(self, instance_ids: Sequence[str]) -> dict[str, list[str]]:
         """See :meth:`vna.ports.index.Index.versions`."""

@@ -15,6 +15,8 @@ from vna.index.elastic_marker import Marker, marker_request, parse_marker
 _ROUNDS = 20
 _MOST_VALUES = 10_000
 _BATCH = 200
+_COMPARED = ("representative", "words", "modalities", "sop_classes", "combinations")
+_SETS = ("words", "modality", "sop_class", "combinations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Deriver:
 
     def _derive(self, pending: list[tuple[str, str]]) -> None:
         for _ in range(_ROUNDS):
-            fields = ["representative", "words", "modalities", "sop_classes"]
+            fields = list(_COMPARED)
             stored = self._connection.get_many("derive", [(self._names.of(kind), key, fields) for kind, key in pending])
             self._connection.refresh(self._names.instances)
             found = self._connection.multi_search(
@@ -73,8 +75,7 @@ class Deriver:
             return Operation("delete", index, key, expected=revision) if there else None
         if not there:
             return Operation("create", index, key, encode(expected))
-        names = ("representative", "words", "modalities", "sop_classes")
-        if all(answer["_source"].get(name) == expected.get(name) for name in names):
+        if all(answer["_source"].get(name) == expected.get(name) for name in _COMPARED):
             return None
         return Operation("index", index, key, encode(expected), revision)
 
@@ -138,7 +139,7 @@ class Remover:
 
 def _contents(kind: str, key: str) -> Body:
     field = "series_id" if kind == "series" else "study_id"
-    values = {name: {"terms": {"field": name, "size": _MOST_VALUES}} for name in ("words", "modality", "sop_class")}
+    values = {name: {"terms": {"field": name, "size": _MOST_VALUES}} for name in _SETS}
     return {
         "size": 1,
         "track_total_hits": False,
@@ -155,4 +156,4 @@ def _expected(kind: str, answer: Body) -> Document | None:
     sets = {name: [bucket["key"] for bucket in found["buckets"]] for name, found in answer["aggregations"].items()}
     if kind == "series":
         return series_document(content, sets["words"])
-    return study_document(content, sets["words"], sets["modality"], sets["sop_class"])
+    return study_document(content, sets["words"], sets["modality"], sets["sop_class"], sets["combinations"])

@@ -14,6 +14,7 @@ import orjson
 from vna.domain.errors import InvalidInputError
 from vna.domain.identity import InstanceUids, patient_identity
 from vna.domain.levels import visible_at
+from vna.domain.limits import combination
 from vna.domain.query import Hit, Level
 from vna.domain.records import Attributes, IndexedInstance, Location
 
@@ -111,6 +112,7 @@ def instance_document(instance: IndexedInstance, received_us: int, versions: Seq
         "received_us": received_us,
         "key": instance.key,
         "number": _integer(_first(terms, _INSTANCE_NUMBER)),
+        "combinations": combination(terms),
         "modality": [value for value in terms.get(_MODALITY, ()) if value],
         "terms": [term(path, value) for path, values in terms.items() for value in values if value],
         "paths": [term_prefix(path)[:-1] for path, values in terms.items() if any(values)],
@@ -134,7 +136,11 @@ def series_document(content: Document, words: Iterable[str]) -> Document:
 
 
 def study_document(
-    content: Document, words: Iterable[str], modalities: Iterable[str], sop_classes: Iterable[str]
+    content: Document,
+    words: Iterable[str],
+    modalities: Iterable[str],
+    sop_classes: Iterable[str],
+    combinations: Iterable[str],
 ) -> Document:
     """Return the document of a study that a content represents."""
     patient = patient_identity(content["patient_id"], content["issuer"])
@@ -145,6 +151,7 @@ def study_document(
         "study_time": _term_value(content, _STUDY_TIME),
         "modalities": sorted(modalities),
         "sop_classes": sorted(sop_classes),
+        "combinations": sorted(combinations),
     }
 
 

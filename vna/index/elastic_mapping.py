@@ -45,6 +45,7 @@ _PROPERTIES: Mapping[str, dict[str, Any]] = {
         "sop": _MATCHED,
         "sop_class": _SORTED,
         "modality": _SORTED,
+        "combinations": _SORTED,
         "number": _NUMBER,
         "received_us": _NUMBER,
         "size": _NUMBER,
@@ -61,6 +62,7 @@ _PROPERTIES: Mapping[str, dict[str, Any]] = {
         "received_us": _NUMBER,
         "modalities": _KEYWORD,
         "sop_classes": _KEYWORD,
+        "combinations": _MATCHED,
     },
     STATE: {"value": _KEPT},
 }

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vna.domain.errors import InvalidQueryError
 from vna.domain.levels import visible_at
-from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Resembles, Selector, Wildcard, Words
+from vna.domain.limits import COMBINED, mark
+from vna.domain.query import (
+    AnyOf,
+    Criterion,
+    DateTimeRange,
+    Level,
+    Query,
+    Resembles,
+    Selector,
+    SomeInstance,
+    Wildcard,
+    Words,
+)
 from vna.index.elastic_documents import (
     MODALITIES_IN_STUDY,
     SEPARATOR,
@@ -29,6 +42,8 @@ KIND_OF = {Level.PATIENT: "studies", Level.STUDY: "studies", Level.SERIES: "seri
 _MOST_TERMS = 65_536
 # With it a regular expression stays below what the service takes (index.max_regex_length).
 _LONGEST_PREFIX = 300
+# Of each of the paths of a combination: 6 times 8 marks of 16 digits stay below it, too.
+_MOST_MARKS = 8
 _MIDNIGHT = "000000.000000"
 _AFTER_SEPARATOR = chr(ord(SEPARATOR) + 1)
 _DERIVED = {MODALITIES_IN_STUDY: "modalities", SOP_CLASSES_IN_STUDY: "sop_classes"}
@@ -99,7 +114,7 @@ def clause(query: Query) -> Clause:
     return _all(filters, query.level)
 
 
-def selection(selector: Selector) -> Clause | None:
+def selection(selector: Selector, criteria: Sequence[Criterion] = ()) -> Clause | None:
     """Return what finds the instances of a selection, ``None`` for an empty one."""
     filters: list[Clause] = []
     if selector.patient_id is not None:
@@ -107,7 +122,9 @@ def selection(selector: Selector) -> Clause | None:
     for field, uids in (("study", selector.studies), ("series", selector.series), ("sop", selector.instances)):
         if uids:
             filters.append(_any_text(field, [clean(uid) for uid in uids]))
-    return _all(filters, Level.INSTANCE) if filters else None
+    if not filters:
+        return None
+    return _all([*filters, *(_criterion(each, Level.INSTANCE) for each in criteria)], Level.INSTANCE)
 
 
 def facet(path: str, level: Level, top: int) -> Clause | None:
@@ -151,6 +168,8 @@ def _criterion(criterion: Criterion, level: Level) -> Clause:
         return {"bool": {"filter": [{"prefix": {"words": clean(word)}} for word in criterion.words]}}
     if isinstance(criterion, DateTimeRange):
         return _moments(criterion, level)
+    if isinstance(criterion, SomeInstance):
+        return _some_instance(criterion, level)
     place = place_of(criterion.path, level)
     if isinstance(criterion, AnyOf):
         return _values(criterion, place)
@@ -161,6 +180,25 @@ def _criterion(criterion: Criterion, level: Level) -> Clause:
     if isinstance(criterion, Resembles):
         return _resembles(criterion, place)
     return _range(place, criterion.low, criterion.high)
+
+
+def _some_instance(criterion: SomeInstance, level: Level) -> Clause:
+    if level in {Level.SERIES, Level.INSTANCE}:
+        return {"bool": {"filter": [_criterion(AnyOf(*pair), level) for pair in criterion.values]}}
+    # Marks follow one another in a combination as their paths do.
+    ordered = sorted(criterion.values, key=lambda pair: COMBINED.index(pair[0]))
+    groups = [[mark(path, value) for value in accepted] for path, accepted in ordered]
+    return _any([{"regexp": {"combinations": {"value": text, "flags": "NONE"}}} for text in _expressions(groups)])
+
+
+def _expressions(groups: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield regular expressions that together find what has one mark of each group, none too long for the service."""
+    if not groups:
+        yield ".*"
+        return
+    for rest in _expressions(groups[1:]):
+        for at in range(0, len(groups[0]), _MOST_MARKS):
+            yield f".*({'|'.join(groups[0][at : at + _MOST_MARKS])}){rest}"
 
 
 def _values(criterion: AnyOf, place: Place | None) -> Clause:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vna.domain.query import Facet, Hit, Level, Query, Selector
+from vna.domain.query import Criterion, Facet, Hit, Level, Query, Selector
 from vna.domain.records import Location
 from vna.index import elastic_query as dsl
 from vna.index.elastic_client import Body, Connection
@@ -90,9 +90,9 @@ class Searcher:
                 found[path].append(Facet(value, number))
         return found
 
-    def locate(self, selector: Selector) -> Iterator[Location]:
+    def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
         """Yield the locations of a selection."""
-        clause = dsl.selection(selector)
+        clause = dsl.selection(selector, criteria)
         if clause is None:
             return
         for documents in self._walk(Level.INSTANCE, clause, WINDOW // 2, fields=list(LOCATION_FIELDS)):

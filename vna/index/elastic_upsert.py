@@ -32,7 +32,7 @@ from vna.index.elastic_versions import Merged, merge, read_versions
 from vna.ports.index import Upserted
 
 ROUNDS = 30
-_SETS = ("words", "modalities", "sop_classes")
+_SETS = ("words", "modalities", "sop_classes", "combinations")
 
 
 @dataclass(slots=True)
@@ -78,6 +78,7 @@ class _Growth:
     words: set[str] = field(default_factory=set)
     modalities: set[str] = field(default_factory=set)
     sop_classes: set[str] = field(default_factory=set)
+    combinations: set[str] = field(default_factory=set)
 
     def add(self, content: Document) -> None:
         if representative(content) < representative(self.content):
@@ -85,6 +86,7 @@ class _Growth:
         self.words |= set(content["words"])
         self.modalities |= set(content["modality"])
         self.sop_classes.add(content["sop_class"])
+        self.combinations.add(content["combinations"])
 
 
 class Writer:

@@ -92,21 +92,21 @@ class SqliteIndex(Index):
         for connection, keys in self._pages(query, page):
             yield from sqlite_read.hits(connection, query.level, keys)
 
-    def locate(self, selector: Selector) -> Iterator[Location]:
+    def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
         """See :meth:`vna.ports.index.Index.locate`."""
-        criteria: list[Criterion] = []
+        selected: list[Criterion] = []
         if selector.patient_id is not None:
-            criteria.append(AnyOf(sqlite_rows.PATIENT_ID, (selector.patient_id,)))
+            selected.append(AnyOf(sqlite_rows.PATIENT_ID, (selector.patient_id,)))
         for path, values in (
             (sqlite_rows.STUDY_UID, selector.studies),
             (sqlite_rows.SERIES_UID, selector.series),
             (sqlite_rows.SOP_UID, selector.instances),
         ):
             if values:
-                criteria.append(AnyOf(path, values))
-        if not criteria:
+                selected.append(AnyOf(path, values))
+        if not selected:
             return
-        for connection, keys in self._pages(Query(Level.INSTANCE, tuple(criteria)), _LOCATE_PAGE):
+        for connection, keys in self._pages(Query(Level.INSTANCE, (*selected, *criteria)), _LOCATE_PAGE):
             yield from sqlite_read.locations(connection, keys)
 
     def _pages(self, query: Query, page: int) -> Iterator[tuple[sqlite3.Connection, list[tuple[Any, ...]]]]:

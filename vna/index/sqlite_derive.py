@@ -13,10 +13,11 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from vna.domain.limits import combination
 from vna.domain.query import Level
 from vna.domain.records import IndexedInstance
 from vna.index import sqlite_rows as rows
-from vna.index.sqlite_details import Base, stored_facts
+from vna.index.sqlite_details import Base, stored_facts, stored_terms
 from vna.index.sqlite_rows import Facts
 
 _NEW_STUDY = (
@@ -33,13 +34,16 @@ _NEW_SERIES = (
 class Touched:
     """The series that a batch touched, with the best new candidate for representing each.
 
-    ``lost`` are those that lost instances, where the representative is sought anew.
+    ``lost`` are those that lost instances, where the representative is sought anew;
+    ``replaced`` those of which an instance has another content now.
     """
 
     lost: set[int] = field(default_factory=set)
+    replaced: set[int] = field(default_factory=set)
     _rows: dict[tuple[str, str], int] = field(default_factory=dict)
     _candidates: dict[int, tuple[str, IndexedInstance]] = field(default_factory=dict)
     _bases: dict[int, Base] = field(default_factory=dict)
+    _combinations: dict[int, set[str]] = field(default_factory=dict)
 
     def series_of(self, connection: sqlite3.Connection, instance: IndexedInstance) -> int:
         """Return the row of an instance's series, made if it is new, with its study."""
@@ -69,6 +73,7 @@ class Touched:
 
     def offer(self, series: int, representative: str, instance: IndexedInstance) -> None:
         """Note a new or changed instance of a series."""
+        self._combinations.setdefault(series, set()).add(combination(instance.terms))
         best = self._candidates.get(series)
         if best is None or representative < best[0]:
             self._candidates[series] = (representative, instance)
@@ -104,7 +109,16 @@ class Touched:
         if found is not None:
             representative, facts[representative] = found
             _represent_series(connection, series, representative, facts[representative])
+        self._combine(connection, series)
         return int(study)
+
+    def _combine(self, connection: sqlite3.Connection, series: int) -> None:
+        """Note the combinations of a series' instances: new ones, or all anew where some may be gone."""
+        if series in self.lost or series in self.replaced:
+            found = {combination(terms) for terms in stored_terms(connection, series)}
+            _set_path(connection, "series_terms", series, rows.COMBINATIONS, found)
+            return
+        _add_path(connection, "series_terms", series, rows.COMBINATIONS, self._combinations.get(series, ()))
 
     def _representative(self, connection: sqlite3.Connection, series: int, old: str) -> tuple[str, Facts] | None:
         """Return the representative of a series and its facts, ``None`` if it is the old one, unchanged."""
@@ -142,7 +156,10 @@ def _represent_series(connection: sqlite3.Connection, series: int, representativ
     )
     own = {rows.STUDY_UID: study_uid, rows.SERIES_UID: uid}
     terms = [pair for pair in facts.terms_at(Level.SERIES) if pair[0] not in own]
-    _set_terms(connection, "series_terms", series, [*terms, *own.items()])
+    kept = connection.execute(
+        "SELECT path, value FROM series_terms WHERE owner = ? AND path = ?", (series, rows.COMBINATIONS)
+    ).fetchall()
+    _set_terms(connection, "series_terms", series, [*terms, *own.items(), *kept])
     if facts.words != old_words:
         _set_words(connection, "series_words", series, facts.words)
 
@@ -167,6 +184,11 @@ def _derive_study(connection: sqlite3.Connection, study: int, facts: dict[str, F
             "UPDATE studies SET series = ?, instances = ?, modalities = ?, classes = ? WHERE study = ?",
             (*after, study),
         )
+    combinations = connection.execute(
+        "SELECT DISTINCT t.path, t.value FROM series s JOIN series_terms t ON t.owner = s.series AND t.path = ?"
+        " WHERE s.study = ?",
+        (rows.COMBINATIONS, study),
+    ).fetchall()
     representative = min(part[0] for part in parts)
     changed = representative != old or representative in facts
     if changed:
@@ -188,10 +210,12 @@ def _derive_study(connection: sqlite3.Connection, study: int, facts: dict[str, F
         terms.append((rows.STUDY_UID, uid))
         terms += [(rows.MODALITIES_IN_STUDY, value) for value in modalities]
         terms += [(rows.SOP_CLASSES_IN_STUDY, value) for value in classes]
-        _set_terms(connection, "study_terms", study, terms)
-    elif after[2:] != before[2:]:
-        _set_path(connection, study, rows.MODALITIES_IN_STUDY, modalities)
-        _set_path(connection, study, rows.SOP_CLASSES_IN_STUDY, classes)
+        _set_terms(connection, "study_terms", study, [*terms, *combinations])
+    else:
+        if after[2:] != before[2:]:
+            _set_path(connection, "study_terms", study, rows.MODALITIES_IN_STUDY, modalities)
+            _set_path(connection, "study_terms", study, rows.SOP_CLASSES_IN_STUDY, classes)
+        _set_path(connection, "study_terms", study, rows.COMBINATIONS, {value for _, value in combinations})
     _set_words(connection, "study_words", study, " ".join(sorted({word for part in parts for word in part[4].split()})))
 
 
@@ -202,9 +226,17 @@ def _set_terms(connection: sqlite3.Connection, table: str, owner: int, terms: It
     )
 
 
-def _set_path(connection: sqlite3.Connection, study: int, path: str, values: Iterable[str]) -> None:
-    connection.execute("DELETE FROM study_terms WHERE owner = ? AND path = ?", (study, path))
-    connection.executemany("INSERT INTO study_terms VALUES (?, ?, ?)", [(path, value, study) for value in values])
+def _set_path(connection: sqlite3.Connection, table: str, owner: int, path: str, values: set[str]) -> None:
+    known = connection.execute(f"SELECT value FROM {table} WHERE owner = ? AND path = ?", (owner, path))
+    if {value for (value,) in known} != values:
+        connection.execute(f"DELETE FROM {table} WHERE owner = ? AND path = ?", (owner, path))
+        _add_path(connection, table, owner, path, values)
+
+
+def _add_path(connection: sqlite3.Connection, table: str, owner: int, path: str, values: Iterable[str]) -> None:
+    connection.executemany(
+        f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)", [(path, value, owner) for value in values]
+    )
 
 
 def _set_words(connection: sqlite3.Connection, table: str, owner: int, words: str) -> None:

@@ -9,14 +9,14 @@ the difference is kept: a fifth of the writing, and of the disk.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from vna.domain.records import Attributes, IndexedInstance
+from vna.domain.records import Attributes, IndexedInstance, Terms
 from vna.index.sqlite_rows import Facts, encode_words, keyed_terms, plain_path
 from vna.index.sqlite_sql import select_in
 
@@ -94,6 +94,15 @@ def stored_facts(connection: sqlite3.Connection, instance_id: bytes) -> Facts:
         _merged(base.attributes, attributes),
         base.words if words is None else words,
     )
+
+
+def stored_terms(connection: sqlite3.Connection, series: int) -> Iterator[Terms]:
+    """Yield the terms of each instance of a series."""
+    sql = "SELECT d.terms FROM instances e JOIN details d ON d.instance = e.instance WHERE e.series = ?"
+    base = Base.load(connection, series)
+    for (terms,) in connection.execute(sql, (series,)).fetchall():
+        merged: dict[str, Sequence[str]] = base.terms | orjson.loads(terms)
+        yield {plain_path(key): tuple(values) for key, values in merged.items() if values}
 
 
 def attributes_of(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, Attributes]:

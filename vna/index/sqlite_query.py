@@ -9,28 +9,31 @@ afterwards for the page.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
 from vna.domain.errors import InvalidQueryError
 from vna.domain.identity import identity
 from vna.domain.levels import visible_at
-from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Range, Resembles, Wildcard, Words
+from vna.domain.limits import mark
+from vna.domain.query import (
+    AnyOf,
+    Criterion,
+    DateTimeRange,
+    Level,
+    Query,
+    Range,
+    Resembles,
+    SomeInstance,
+    Wildcard,
+    Words,
+)
 from vna.index import match
 from vna.index import sqlite_rows as rows
-from vna.index.resemble import expressions
-
-_FALSE = "0"
-_TRUE = "1"
-
-
-@dataclass(frozen=True, slots=True)
-class Sql:
-    """A piece of SQL with its parameters."""
-
-    text: str
-    parameters: tuple[object, ...] = ()
+from vna.index.sqlite_values import FALSE, TRUE, Sql, between, term, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,55 +120,10 @@ def matches(query: Query) -> Sql:
     return Sql(text, tuple(parameter for piece in pieces for parameter in piece.parameters))
 
 
-# ---- values
-
-
-def _values(column: str, values: tuple[str, ...]) -> Sql:
-    if len(values) == 1:
-        return Sql(f"{column} = ?", values)
-    return Sql(f"{column} IN (SELECT value FROM json_each(?))", (orjson.dumps(values).decode(),))
-
-
-def _pattern(column: str, criterion: Wildcard) -> Sql:
-    match.check_pattern(criterion)
-    pattern = match.glob(criterion.pattern)
-    prefix = match.literal_prefix(criterion.pattern)
-    parts, parameters = [f"{column} GLOB ?"], [pattern]
-    if prefix:
-        parts.append(f"{column} >= ?")
-        parameters.append(prefix)
-        after = match.after_prefix(prefix)
-        if after is not None:
-            parts.append(f"{column} < ?")
-            parameters.append(after)
-    return Sql(" AND ".join(parts), tuple(parameters))
-
-
-def _between(column: str, low: str | None, high: str | None) -> Sql:
-    parts, parameters = [], []
-    if low is not None:
-        parts.append(f"{column} >= ?")
-        parameters.append(low)
-    if high is not None:
-        parts.append(f"{column} <= ?")
-        parameters.append(high)
-    return Sql(" AND ".join(parts) or _TRUE, tuple(parameters))
-
-
-def _term(column: str, criterion: AnyOf | Wildcard | Range | Resembles) -> Sql:
-    if isinstance(criterion, AnyOf):
-        return _values(column, criterion.values)
-    if isinstance(criterion, Wildcard):
-        return _pattern(column, criterion)
-    if isinstance(criterion, Resembles):
-        return Sql(f"{column} REGEXP ?", ("|".join(expressions(criterion.word)),))
-    return _between(column, criterion.low, criterion.high)
-
-
 def _words(criterion: Words, table: str, key: str) -> Sql:
     words = [rows.encode_word(word) for word in criterion.words if word]
     if not words:
-        return Sql(_TRUE)
+        return Sql(TRUE)
     expression = " ".join(f'"{word}" *' for word in words)
     return Sql(f"{key} IN (SELECT rowid FROM {table}_words WHERE {table}_words MATCH ?)", (expression,))
 
@@ -173,10 +131,17 @@ def _words(criterion: Words, table: str, key: str) -> Sql:
 def _or_missing(criterion: AnyOf, present: Sql, missing: Sql) -> Sql:
     """Join what is matched by values and what is matched by the empty one."""
     if "" not in criterion.values:
-        return present if criterion.values else Sql(_FALSE)
+        return present if criterion.values else Sql(FALSE)
     if criterion.values == ("",):
         return missing
     return Sql(f"{present.text} OR {missing.text}", (*present.parameters, *missing.parameters))
+
+
+def _own(criterion: SomeInstance, pieces: Callable[[Criterion], Sql]) -> Sql:
+    """Match an entity by its own values."""
+    parts = [pieces(AnyOf(*pair)) for pair in criterion.values]
+    text = " AND ".join(f"({part.text})" for part in parts) or TRUE
+    return Sql(text, tuple(parameter for part in parts for parameter in part.parameters))
 
 
 # ---- studies and series: terms are rows
@@ -188,9 +153,11 @@ def _owner(criterion: Criterion, level: Level) -> Sql:
         return _words(criterion, table, key)
     if isinstance(criterion, DateTimeRange):
         return _owner_date_time(criterion, level, table, key)
+    if isinstance(criterion, SomeInstance):
+        return _own(criterion, partial(_owner, level=level)) if level is Level.SERIES else _some_instance(criterion)
     if not visible_at(criterion.path, level):
-        return Sql(_TRUE if isinstance(criterion, AnyOf) and "" in criterion.values else _FALSE)
-    test = _term("value", criterion)
+        return Sql(TRUE if isinstance(criterion, AnyOf) and "" in criterion.values else FALSE)
+    test = term("value", criterion)
     present = Sql(
         f"{key} IN (SELECT owner FROM {table}_terms WHERE path = ? AND {test.text})", (criterion.path, *test.parameters)
     )
@@ -200,12 +167,21 @@ def _owner(criterion: Criterion, level: Level) -> Sql:
     return _or_missing(criterion, present, missing)
 
 
+def _some_instance(criterion: SomeInstance) -> Sql:
+    """Match a study by the combinations of its instances: marks stand for nothing else, wherever they are in one."""
+    groups = [[mark(path, value) for value in accepted] for path, accepted in criterion.values]
+    tests = [" OR ".join(["instr(value, ?)"] * len(marks)) or FALSE for marks in groups]
+    text = " AND ".join(f"({test})" for test in ("path = ?", *tests))
+    parameters = (rows.COMBINATIONS, *(each for marks in groups for each in marks))
+    return Sql(f"e.study IN (SELECT owner FROM study_terms WHERE {text})", parameters)
+
+
 def _owner_date_time(criterion: DateTimeRange, level: Level, table: str, key: str) -> Sql:
     if not visible_at(criterion.date_path, level):
-        return Sql(_FALSE)
+        return Sql(FALSE)
     time_path = criterion.time_path if visible_at(criterion.time_path, level) else ""
-    days = _between("d.value", criterion.low and criterion.low[:8], criterion.high and criterion.high[:8])
-    moment = _between(f"d.value || coalesce(t.value, '{match.MIDNIGHT}')", criterion.low, criterion.high)
+    days = between("d.value", criterion.low and criterion.low[:8], criterion.high and criterion.high[:8])
+    moment = between(f"d.value || coalesce(t.value, '{match.MIDNIGHT}')", criterion.low, criterion.high)
     text = (
         f"{key} IN (SELECT d.owner FROM {table}_terms d"
         f" LEFT JOIN {table}_terms t ON t.owner = d.owner AND t.path = ?"
@@ -234,27 +210,29 @@ def _instance(criterion: Criterion) -> Sql:
         return _words(criterion, "series", "e.series")
     if isinstance(criterion, DateTimeRange):
         return _instance_date_time(criterion)
+    if isinstance(criterion, SomeInstance):
+        return _own(criterion, _instance)
     if criterion.path == rows.STUDY_UID:
         return _study_uid(criterion)
     if criterion.path == rows.SERIES_UID:
         return _never_missing("s.uid", criterion)
     if criterion.path == rows.SOP_UID:
         return _never_missing("e.uid", criterion)
-    present = _each(criterion.path, _term("v.value", criterion))
+    present = _each(criterion.path, term("v.value", criterion))
     if not isinstance(criterion, AnyOf):
         return present
     if criterion.path == rows.PATIENT_ID:
         # The column is empty for none, and null for several, which the terms know.
-        test = _values("e.patient_id", criterion.values) if criterion.values else Sql(_FALSE)
+        test = values("e.patient_id", criterion.values) if criterion.values else Sql(FALSE)
         several = Sql(f"e.patient_id IS NULL AND {present.text}", present.parameters)
         return Sql(f"{test.text} OR ({several.text})", (*test.parameters, *several.parameters))
-    lacking = _each(criterion.path, Sql(_TRUE))
+    lacking = _each(criterion.path, Sql(TRUE))
     return _or_missing(criterion, present, Sql(f"NOT {lacking.text}", lacking.parameters))
 
 
 def _never_missing(column: str, criterion: AnyOf | Wildcard | Range | Resembles) -> Sql:
-    test = _term(column, criterion)
-    return test if not isinstance(criterion, AnyOf) or criterion.values else Sql(_FALSE)
+    test = term(column, criterion)
+    return test if not isinstance(criterion, AnyOf) or criterion.values else Sql(FALSE)
 
 
 def _study_uid(criterion: AnyOf | Wildcard | Range | Resembles) -> Sql:
@@ -264,12 +242,12 @@ def _study_uid(criterion: AnyOf | Wildcard | Range | Resembles) -> Sql:
             return Sql("s.study_id = ?", (bytes.fromhex(ids[0]),))
         text = "s.study IN (SELECT study FROM studies WHERE uid IN (SELECT value FROM json_each(?)))"
         return Sql(text, (orjson.dumps(criterion.values).decode(),))
-    test = _term("uid", criterion)
+    test = term("uid", criterion)
     return Sql(f"s.study IN (SELECT study FROM studies WHERE {test.text})", test.parameters)
 
 
 def _instance_date_time(criterion: DateTimeRange) -> Sql:
-    moment = _between(f"v.value || coalesce(t.value, '{match.MIDNIGHT}')", criterion.low, criterion.high)
+    moment = between(f"v.value || coalesce(t.value, '{match.MIDNIGHT}')", criterion.low, criterion.high)
     text = (
         "EXISTS (SELECT 1 FROM details d JOIN bases b ON b.series = e.series"
         f" JOIN {_EACH} v LEFT JOIN {_EACH} t WHERE d.instance = e.instance AND {moment.text})"

@@ -29,6 +29,8 @@ SOP_UID = "00080018"
 INSTANCE_NUMBER = "00200013"
 MODALITIES_IN_STUDY = "00080061"
 SOP_CLASSES_IN_STUDY = "00080062"
+COMBINATIONS = "combinations"
+"""Path of the combinations (:mod:`vna.domain.limits`) of a series and a study; no attribute has it."""
 
 _DERIVED = frozenset(
     (

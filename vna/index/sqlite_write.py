@@ -87,6 +87,8 @@ def _write(connection: sqlite3.Connection, changed: dict[str, _Known]) -> None:
         if row is None:
             row, next_row = next_row, next_row + 1
         series = touched.series_of(connection, instance)
+        if one.row is not None:
+            touched.replaced.add(series)
         terms = instance.terms
         number = terms.get(rows.INSTANCE_NUMBER)
         new.append(

@@ -30,7 +30,9 @@ Which attributes can be matched
     that is not there matches nothing, except by an empty value. At PATIENT level
     the paths of the patient: a patient matches by any of its studies. ``Words``
     are those of the representatives of a study's series, of a series its own, of
-    an instance those of its series.
+    an instance those of its series. ``SomeInstance`` looks at every current
+    instance of a study; what was indexed by a version of the archive that did not
+    know it matches none until the index is rebuilt.
 
 Errors: ``UnavailableError`` when the service is down, slow, or answers 429 or
 5xx (also for a part of a bulk request: the rest may be stored, calling again is
@@ -45,7 +47,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vna.domain.query import Facet, Hit, Level, Query, Selector, State
+from vna.domain.query import Criterion, Facet, Hit, Level, Query, Selector, State
 from vna.domain.records import IndexedInstance, Location
 
 
@@ -115,8 +117,11 @@ class Index(ABC):
         """Return for each path its most frequent values among the matches, largest first, then by value."""
 
     @abstractmethod
-    def locate(self, selector: Selector) -> Iterator[Location]:
-        """Yield the current instances of a selection, in INSTANCE order. An empty selector yields none."""
+    def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
+        """Yield the current instances of a selection that meet all criteria, in INSTANCE order.
+
+        An empty selector yields none.
+        """
 
     @abstractmethod
     def versions(self, instance_ids: Sequence[str]) -> dict[str, list[str]]:
