@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from tests.support.elasticsearch import services_cache
 from tests.support.http_gateway import HttpGateway
+from tests.support.npm import AXE, installed
 from vna.cli.ohif import VERSION, install
 
 CHROMIUM = os.environ.get("VNA_TEST_CHROMIUM", "/usr/bin/chromium")
@@ -89,3 +90,4 @@ def filled(gateway: HttpGateway, files: list[Path]) -> HttpGateway:
 
 if __name__ == "__main__":
     print(ohif_folder())  # installs it, as `--install` of the other services does
+    installed(*AXE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from io import BytesIO
 from pathlib import Path
@@ -13,10 +14,12 @@ import httpx
 import pytest
 from pydicom import dcmread
 
+from tests.support.audit_message import parse_message
 from tests.support.http_gateway import HttpGateway
 from tests.support.instances import part10, spool_one
-from tests.support.ports import free_port
+from tests.support.ports import free_port, wait_until
 from tests.support.real_files import real_file
+from vna.security.principals import Role
 
 SCRIPT = "<script>alert(1)</script>"
 CT = dcmread(real_file("CT_small.dcm"), stop_before_pixels=True)
@@ -63,6 +66,18 @@ def browser(gateway: HttpGateway) -> Iterator[httpx.Client]:
         yield client
 
 
+def wait_for(ask: Callable[[], list[str]], count: int) -> list[str]:
+    """Ask until there are so many: the trail is written a moment after the answer."""
+    found: list[str] = []
+
+    def enough() -> bool:
+        found[:] = ask()
+        return len(found) >= count
+
+    wait_until(enough, 10, "the trail has it")
+    return found
+
+
 def names(text: str) -> list[str]:
     return [unescape(found) for found in re.findall(r'<td class="who"[^>]*><a[^>]*>([^<]*)</a>', text)]
 
@@ -79,6 +94,7 @@ PAGES = (
     f"/ui/studies/{CT.StudyInstanceUID}",
     f"/ui/instances/{CT.StudyInstanceUID}/{CT.SeriesInstanceUID}",
     f"/ui/instances/{CT.StudyInstanceUID}/{CT.SeriesInstanceUID}/{CT.SOPInstanceUID}",
+    "/ui/audit",
     "/ui/operations",
     "/ui/operations/state",
     "/ui/operations/quarantine",
@@ -242,6 +258,61 @@ def test_quarantine_is_retried_and_dropped_by_own_pages_alone(gateway: HttpGatew
     assert len(list(gateway.archive.spool.entries())) == 1
     assert "is in the spool again" in browser.get(retried.headers["location"]).text
     assert browser.post(retries[1], data={"token": token}).status_code == 404
+
+
+def rows(text: str) -> list[str]:
+    return [re.sub(r"<[^>]+>|\s+", " ", row) for row in re.findall(r"<tr data-href=.*?</tr>", text, re.DOTALL)]
+
+
+def test_the_trail_is_searched_and_each_event_has_its_place(gateway: HttpGateway, browser: httpx.Client) -> None:
+    key = gateway.archive.accounts.add_key("reader-of-r58", Role.VIEWER)
+    mine = {"Authorization": f"Bearer {key}"}
+    assert browser.get("/ui/?id=R58", headers=mine).status_code == 200
+    assert browser.get("/ui/audit", headers=mine).status_code == 403
+    found = wait_for(lambda: rows(browser.get("/ui/audit?user=READER-of-r58").text), 2)
+    refused, searched = found
+    assert "Use of Restricted Function" in refused
+    assert "minor failure" in refused
+    assert "/ui/?id=R58" in searched
+    assert rows(browser.get("/ui/audit?user=reader-of-r58&outcome=failed").text) == [refused]
+    assert rows(browser.get("/ui/audit?user=reader-of-r58&kind=query&last=hour").text) == [searched]
+    assert rows(browser.get("/ui/audit?user=reader-of-r58&until=2020-01-01").text) == []
+    assert "is no time" in browser.get("/ui/audit?since=yesterday").text
+    # The patient's studies were told when they were stored, and are found before and after they are sealed.
+    stored = rows(browser.get("/ui/audit?patient=R58&kind=instances-transferred").text)
+    assert len(stored) == 2
+    assert "new" in stored[0]
+    assert gateway.archive.audit_sealer.seal() is not None
+    text = browser.get("/ui/audit?patient=R58&kind=instances-transferred").text
+    assert "new" not in rows(text)[0]
+    [link, *_] = links(text, "/ui/audit/events/")
+    event = unescape(browser.get(link).text)
+    assert "its segment is as it was sealed" in event
+    head = gateway.archive.audit_sealer.head()
+    assert head is not None
+    lines = gateway.archive.objects.get(head.key).splitlines()
+    [line] = [line for line in lines if link.rsplit(".", 1)[1].encode() in line]
+    assert hashlib.sha256(line).hexdigest() in event
+    message = parse_message(event[event.index("<AuditMessage>") : event.index("</pre>")].encode())
+    assert message.find("EventIdentification").get("EventActionCode") == "C"
+    exported = browser.get("/ui/audit/messages?patient=R58&kind=instances-transferred")
+    assert exported.headers["content-disposition"].startswith("attachment")
+    assert [parse_message(line) is not None for line in exported.content.splitlines()] == [True, True]
+    # Who reads the trail stands in it.
+    used = " ".join(wait_for(lambda: rows(browser.get("/ui/audit?kind=audit-log-used").text), 8))
+    assert "export: Patient ID R58, Event DICOM Instances Transferred" in used
+    assert browser.get("/ui/audit/events/2026-01-01.1.0123456789abcdef").status_code == 404
+    assert browser.get("/ui/audit/events/nonsense").status_code == 400
+
+
+def test_pages_of_the_trail_follow_each_other_while_it_grows(browser: httpx.Client) -> None:
+    path, seen = "/ui/audit?user=CT1", []
+    while path:
+        text = browser.get(path).text
+        seen += re.findall(r'data-href="([^"]+)"', text)
+        following = re.findall(r'rel="next" href="([^"]*)"', text)
+        path = urljoin("/ui/audit", unescape(following[0])) if following else ""
+    assert len(seen) == len(set(seen)) > 50
 
 
 def test_operations_tell_of_each_part_even_when_one_is_away(browser: httpx.Client) -> None:

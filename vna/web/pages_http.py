@@ -130,6 +130,7 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
         "me": who.name if who and who.means == "session" else "",
         "may_read": who is not None and who.may(Permission.READ),
         "may_observe": who is not None and who.may(Permission.OBSERVE),
+        "may_audit": who is not None and who.may(Permission.AUDIT),
         "may_operate": who is not None and who.may(Permission.OPERATE),
         "token": form_token(request),
     } | context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from vna.web import pages_operations, pages_search, pages_study
+from vna.web import pages_audit, pages_operations, pages_search, pages_study
 from vna.web.pages_http import Handler, Site, page_route, static
 
 _INSTANCES = "/ui/instances/{study}/{series}"
@@ -21,6 +21,9 @@ PAGES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/ui/operations", "page-operations", pages_operations.operations),
     ("GET", "/ui/operations/state", "page-operations-state", pages_operations.operations_state),
     ("GET", "/ui/operations/quarantine", "page-quarantine", pages_operations.operations_quarantine),
+    ("GET", "/ui/audit", "page-audit", pages_audit.audit),
+    ("GET", "/ui/audit/messages", "page-audit-messages", pages_audit.messages),
+    ("GET", "/ui/audit/events/{position}", "page-audit-event", pages_audit.event),
     ("POST", _ENTRY + "/retry", "page-quarantine-retry", pages_operations.retry),
     ("POST", _ENTRY + "/drop", "page-quarantine-drop", pages_operations.drop),
 )

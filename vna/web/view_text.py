@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from vna.dicom.dictionary import uid_name as registered_name
 from vna.domain.origin import Origin, iso_utc
@@ -71,6 +71,12 @@ def segment(text: str) -> str:
 def query(**parameters: Any) -> str:
     """Return parameters as the query of a URL; those that are empty are left out."""
     return urlencode({key: value for key, value in parameters.items() if value not in ("", None, ())}, doseq=True)
+
+
+def asked(url: str) -> str:
+    """Return a URL as a person reads it: its query decoded, control characters left as they are encoded."""
+    plain = unquote(url.replace("+", " "))
+    return plain if plain.isprintable() else url
 
 
 def mark(content: bytes) -> str:
