@@ -12,5 +12,5 @@ pytest_plugins = (
     "tests.support.s3",
     "tests.support.elasticsearch",
     "tests.support.valkey",
-    "tests.support.loopback_certificate",
+    "tests.support.certificates",
 )

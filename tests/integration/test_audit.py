@@ -14,9 +14,9 @@ import pytest
 
 from tests.support.archive import RunningArchive
 from tests.support.audit_message import parse_message
+from tests.support.certificates import certificate
 from tests.support.dcmtk import dcmtk
 from tests.support.instances import part10
-from tests.support.loopback_certificate import certificate
 from tests.support.ports import free_port, wait_until
 from tests.support.syslog_server import SyslogServer
 from vna.config import SyslogSettings

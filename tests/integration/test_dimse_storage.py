@@ -50,7 +50,6 @@ from tests.support.dimse import store as store_pdus
 from tests.support.instances import make_settings, part10
 from tests.support.ports import answers, free_port, wait_until
 from tests.support.real_files import real_file, real_files
-from tests.support.tls import make_certificates
 from vna.bootstrap import Archive
 from vna.gateways.dimse.services import make_ae
 
@@ -252,24 +251,6 @@ def test_connection_cut_within_a_data_set_leaves_nothing(gateway: RunningGateway
         wait_until(gateway.leftovers)
     wait_until(lambda: gateway.leftovers() == [])
     assert len(gateway.files()) == 1
-
-
-def test_tls(tmp_path: Path) -> None:
-    made = make_certificates(tmp_path)
-    tls = {"certificate": made.certificate("server"), "key": made.key("server"), "client_ca": made.ca}
-    with running_gateway(tmp_path / "spool", tls=tls) as gateway:
-
-        def send(*options: object) -> int:
-            target = ("-aec", "VNA", "127.0.0.1", gateway.port, real_file("CT_small.dcm"), real_file("MR_small.dcm"))
-            return dcmtk("storescu", *options, *target).returncode
-
-        trusted = ("+cf", made.ca)
-        assert send("+tls", made.key("client"), made.certificate("client"), *trusted) == 0
-        assert len(gateway.files()) == 2
-        assert send("+tls", made.key("stranger"), made.certificate("stranger"), *trusted) != 0
-        assert send("+tla", *trusted) != 0, "no client certificate"
-        assert send() != 0, "no TLS"
-        assert len(gateway.files()) == 2
 
 
 def test_association_for_other_services_goes_to_pynetdicom(tmp_path: Path) -> None:

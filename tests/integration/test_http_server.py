@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.http_gateway import HttpGateway
 from tests.support.ports import free_port, wait_until
 from tests.support.real_files import real_file
@@ -168,38 +169,40 @@ def run(data: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def certificate(folder: Path, name: str, issuer: str = "") -> tuple[Path, Path]:
-    """Make a certificate by openssl: of its own, or signed by another."""
-    key, cert = folder / f"{name}.key", folder / f"{name}.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-    command += ["-keyout", str(key), "-out", str(cert), "-addext", "subjectAltName=IP:127.0.0.1"]
-    if issuer:
-        command += ["-CA", str(folder / f"{issuer}.pem"), "-CAkey", str(folder / f"{issuer}.key")]
-        command += ["-addext", "basicConstraints=critical,CA:FALSE"]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
+def s_client(port: int, *options: object) -> str:
+    """Connect with openssl, show nothing and send nothing; return what it says."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *map(str, options)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+    return done.stdout + done.stderr
 
 
 def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
-    ca, _ = certificate(tmp_path, "ca")
-    server, server_key = certificate(tmp_path, "server", "ca")
-    own, own_key = certificate(tmp_path, "client", "ca")
+    authority = Authority(tmp_path)
+    server, own = authority.issue("server"), authority.issue("client")
     gateway = HttpGateway(
         tmp_path / "data",
-        VNA_HTTP__TLS__CERTIFICATE=str(server),
-        VNA_HTTP__TLS__KEY=str(server_key),
-        VNA_HTTP__TLS__CLIENT_CA=str(ca),
+        VNA_HTTP__TLS__CERTIFICATE=str(server.certificate),
+        VNA_HTTP__TLS__KEY=str(server.key),
+        VNA_HTTP__TLS__CLIENT_CA=str(authority.ca),
     )
     url = gateway.url.replace("http:", "https:")
     try:
-        context = ssl.create_default_context(cafile=str(ca))
+        context = ssl.create_default_context(cafile=str(authority.ca))
         with httpx.Client(verify=context, trust_env=False) as client, pytest.raises(httpx.TransportError):
             client.get(url)
-        context.load_cert_chain(own, own_key)
+        context.load_cert_chain(own.certificate, own.key)
         with httpx.Client(verify=context, trust_env=False) as client:
             assert client.get(url).json()["dicomweb"] == f"{url}/dicom-web"
+            # Renewed, and one connection is open: it stays, others see the new certificate.
+            authority.issue("server", common_name="renewed")
+            wait_until(lambda: "CN = renewed" in s_client(gateway.port), 10, "the new certificate is shown")
+            assert client.get(url).status_code == 200
         with httpx.Client(trust_env=False) as client, pytest.raises(httpx.TransportError):
             client.get(gateway.url)
+        for refused in (("-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"), ("-tls1_2", "-cipher", "AES256-GCM-SHA384")):
+            assert "Cipher is (NONE)" in s_client(gateway.port, *refused)
+        assert "Cipher is ECDHE-RSA-AES256-GCM-SHA384" in s_client(gateway.port, "-tls1_2")
+        assert "TLSv1.3, Cipher is" in s_client(gateway.port)
     finally:
         assert gateway.stop() == 0
 

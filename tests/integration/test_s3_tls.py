@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.loopback_certificate import certificate
+from tests.support.certificates import certificate
 from tests.support.s3 import S3Service, running
 from vna.domain.errors import ConfigurationError, UnavailableError
 from vna.store.s3 import S3Store

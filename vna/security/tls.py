@@ -30,7 +30,6 @@ SUITES = (
 # Refuses what has less than 112 bits of security: short keys, SHA-1 signatures, also in the peer's certificates.
 _LEVEL = "@SECLEVEL=2"
 _LOOK_SECONDS = 1.0
-_RETRY_SECONDS = 10.0
 _ENDS_SOON = timedelta(days=21)
 
 
@@ -155,7 +154,7 @@ class _Renewed:
             self._due = now + _LOOK_SECONDS
             stamp = self._look()
             if stamp is None or stamp != self._stamp:
-                self._renew(stamp, now)
+                self._renew(stamp)
             return self._current
         finally:
             self._lock.release()
@@ -166,12 +165,11 @@ class _Renewed:
         except OSError:
             return None
 
-    def _renew(self, stamp: Stamp | None, now: float) -> None:
+    def _renew(self, stamp: Stamp | None) -> None:
         try:
             self._current = _make(self._files, self._alpn)
         except ConfigurationError as error:
             # In the midst of a renewal, or wrong for good: tried again, told once.
-            self._due = now + _RETRY_SECONDS if str(error) == self._told else now + _LOOK_SECONDS
             if str(error) != self._told:
                 log.error("the certificate in use is kept: %s", error)  # noqa: TRY400  # the message says it all
             self._told = str(error)
