@@ -92,10 +92,12 @@ class Archive:
     @cached_property
     def quarantine(self) -> Quarantine:
         """The quarantine of the spool."""
+        from vna.ingest.audited import note_quarantined
         from vna.ingest.journal import Journal
         from vna.ingest.quarantine import Quarantine
 
-        return Quarantine(self.spool, Journal(self.spool), self.objects)
+        on_put = note_quarantined(self.audit, self.process)
+        return Quarantine(self.spool, Journal(self.spool), self.objects, on_put)
 
     def committer(self, interrupts: tuple[type[Exception], ...] = ()) -> Committer:
         """Return a new committer with a journal note of its own, for one worker process or thread."""

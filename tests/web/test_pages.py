@@ -258,6 +258,12 @@ def test_quarantine_is_retried_and_dropped_by_own_pages_alone(gateway: HttpGatew
     assert len(list(gateway.archive.spool.entries())) == 1
     assert "is in the spool again" in browser.get(retried.headers["location"]).text
     assert browser.post(retries[1], data={"token": token}).status_code == 404
+    accessed = "/ui/audit?kind=instances-accessed&user=anonymous"
+    back, gone = wait_for(lambda: [row for row in rows(browser.get(accessed).text) if "quarantine" in row], 2)
+    assert "update" in back
+    assert "given back from quarantine" in back
+    assert "delete" in gone
+    assert "dropped from quarantine: no image" in gone
 
 
 def rows(text: str) -> list[str]:
@@ -299,10 +305,24 @@ def test_the_trail_is_searched_and_each_event_has_its_place(gateway: HttpGateway
     assert exported.headers["content-disposition"].startswith("attachment")
     assert [parse_message(line) is not None for line in exported.content.splitlines()] == [True, True]
     # Who reads the trail stands in it.
-    used = " ".join(wait_for(lambda: rows(browser.get("/ui/audit?kind=audit-log-used").text), 8))
-    assert "export: Patient ID R58, Event DICOM Instances Transferred" in used
+    exports = "export: Patient ID R58, Event DICOM Instances Transferred"
+    wait_for(lambda: [row for row in rows(browser.get("/ui/audit?kind=audit-log-used").text) if exports in row], 1)
     assert browser.get("/ui/audit/events/2026-01-01.1.0123456789abcdef").status_code == 404
     assert browser.get("/ui/audit/events/nonsense").status_code == 400
+
+
+def test_what_could_not_be_stored_is_told(gateway: HttpGateway, browser: httpx.Client) -> None:
+    key = gateway.archive.accounts.add_key("breaker", Role.TECHNOLOGIST)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/dicom"}
+    data = named(part10(study=3, patient="P3"), PatientName="X")
+    assert browser.post("/dicom-web/studies/1.2.999", content=data, headers=headers).status_code == 409
+    [refused] = wait_for(lambda: rows(browser.get("/ui/audit?user=breaker&outcome=failed").text), 1)
+    assert "DICOM Instances Transferred" in refused
+    assert "1 of 1 refused" in refused
+    # Acknowledged, and then not readable: the fixture sent two.
+    broken = rows(browser.get("/ui/audit?user=CT1&kind=instances-transferred&outcome=failed").text)
+    assert len(broken) == 2
+    assert all("serious failure" in row and "put in quarantine" in row for row in broken)
 
 
 def test_pages_of_the_trail_follow_each_other_while_it_grows(browser: httpx.Client) -> None:

@@ -9,7 +9,9 @@ from dataclasses import asdict
 import click
 
 from vna.cli.open_archive import open_archive
+from vna.domain.audit import Participant
 from vna.domain.quantities import size
+from vna.ingest.audited import dropped, given_back
 from vna.ingest.backlog import hint
 
 
@@ -57,8 +59,11 @@ def retry(entries: tuple[str, ...], everything: bool) -> None:
         raise click.UsageError("name at least one ID, or --all")
     with open_archive() as archive:
         names = []
+        who = Participant(getpass.getuser(), requestor=True)
         for prefix in [item.id for item in archive.quarantine.list()] if everything else entries:
-            names.append(archive.quarantine.retry(prefix).name)
+            item = archive.quarantine.show(prefix)
+            names.append(archive.quarantine.retry(item.id).name)
+            archive.audit.record(given_back(who, archive.process, item))
             click.echo(f"{prefix} is in the spool again")
         if not hint(archive.queue, archive.settings.spool.id, names):
             click.echo("the broker does not answer; the sweeper will find them")
@@ -75,4 +80,6 @@ def drop(entry: str, reason: str, yes: bool) -> None:
         if not yes:
             click.confirm(f"Destroy {item.id} ({size(item.size)}, {item.reason})?", abort=True)
         archive.quarantine.drop(item.id, reason, getpass.getuser())
+        who = Participant(getpass.getuser(), requestor=True)
+        archive.audit.record(dropped(who, archive.process, item, reason))
         click.echo(f"{item.id} is dropped")

@@ -1,4 +1,4 @@
-"""Tells the audit trail what was committed: who sent which instances of which study."""
+"""Tells the audit trail what became of what was received: who sent which instances of which study, or in vain."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from vna.domain.audit import Action, AuditEvent, Participant, Role, StudyObject, count_studies
+from vna.domain.audit import Outcome as Failure
 from vna.domain.origin import Origin
 from vna.domain.records import IndexedInstance
+from vna.ingest.quarantine import Quarantined
+from vna.ingest.spool import SpoolEntry
 from vna.ports.index import Outcome, Upserted
 from vna.security import audit_events as events
 
@@ -38,6 +41,46 @@ def note_committed(
             trail.repeated(("committed", origin, study, action), _event(origin, process, studies, action))
 
     return note
+
+
+def note_quarantined(trail: Repeated, process: Participant) -> Callable[[Quarantined], None]:
+    """Return what the quarantine calls with each entry that was put there.
+
+    It is a transfer (PS3.15 A.5.3.7) that failed after it was acknowledged. Which study it would have been is not
+    known: nothing could be read.
+    """
+
+    def note(item: Quarantined) -> None:
+        origin = SpoolEntry.parse(item.name).origin
+        event = replace(
+            _event(origin, process, (), "C"),
+            outcome=Failure.SERIOUS_FAILURE,
+            target=item.name,
+            detail=f"put in quarantine: {item.reason}{_meant(item)}",
+        )
+        trail.repeated(("quarantined", origin, item.error, item.reason), event)
+
+    return note
+
+
+def given_back(who: Participant, process: Participant, item: Quarantined) -> AuditEvent:
+    """Return that somebody gave an entry of the quarantine back to be stored (Instances Accessed, A.5.3.6)."""
+    return _decided(who, process, item, "U", f"given back from quarantine, where it was since {item.when[:19]}")
+
+
+def dropped(who: Participant, process: Participant, item: Quarantined, reason: str) -> AuditEvent:
+    """Return that somebody destroyed an entry of the quarantine (Instances Accessed, A.5.3.6)."""
+    return _decided(who, process, item, "D", f"dropped from quarantine: {reason}")
+
+
+def _decided(who: Participant, process: Participant, item: Quarantined, action: Action, what: str) -> AuditEvent:
+    event = events.accessed(who, process, (), action=action, detail=f"{what}{_meant(item)}")
+    return replace(event, target=item.name)
+
+
+def _meant(item: Quarantined) -> str:
+    sop = item.meta.get("sop_instance", "")
+    return f"; SOP Instance UID {sop}" if sop else ""
 
 
 def _sender(origin: Origin) -> Origin:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -88,12 +88,21 @@ class Quarantine:
         Its journal: attempts are forgotten when an entry leaves.
     objects
         Where copies are kept.
+    on_put
+        Told of each entry that was put here.
     """
 
-    def __init__(self, spool: Spool, journal: Journal, objects: ObjectStore) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        journal: Journal,
+        objects: ObjectStore,
+        on_put: Callable[[Quarantined], None] = lambda _item: None,
+    ) -> None:
         self._spool = spool
         self._journal = journal
         self._objects = objects
+        self._on_put = on_put
         self.path = spool.path / "quarantine"
         make_durable_folder(self.path)
 
@@ -115,6 +124,7 @@ class Quarantine:
             if known.name != entry.name and known.reason == reason:
                 source.unlink(missing_ok=True)
                 self._journal.forget(entry.name)
+                self._on_put(known)
                 return known
         item = Quarantined(
             id=entry.nonce,
@@ -140,6 +150,7 @@ class Quarantine:
         sync_path(self.path)
         source.unlink(missing_ok=True)
         self._journal.forget(entry.name)
+        self._on_put(item)
         return item
 
     def _alike(self, size: int, digest: str) -> Iterator[Quarantined]:

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from vna.bootstrap import Archive
-from vna.domain.audit import Participant
 from vna.domain.errors import InvalidQueryError, NotFoundError
 from vna.security.audit_chain import Head
 from vna.security.audit_events import audit_log_used
@@ -19,7 +18,7 @@ from vna.security.audit_search import AuditEntry, AuditPage
 from vna.security.audit_state import Place, Verified, last_verified, place
 from vna.security.audit_xml import to_xml
 from vna.web import view_text
-from vna.web.pages_http import SECURITY_HEADERS, Site, guarded, page, principal_of
+from vna.web.pages_http import SECURITY_HEADERS, Site, guarded, page, participant_of
 from vna.web.view_audit import KINDS, OUTCOMES, SPANS, AskedAudit, Row, message, people, rows
 
 PATH = "/ui/audit"
@@ -101,10 +100,4 @@ def _lines(archive: Archive, wanted: AuditFilter) -> Iterator[bytes]:
 
 
 def _used(archive: Archive, request: Request, what: str) -> None:
-    principal = principal_of(request)
-    who = Participant(
-        principal.name if principal else "anonymous",
-        requestor=True,
-        address=request.client.host if request.client else "",
-    )
-    archive.audit.record(audit_log_used(who, archive.process, PATH, what))
+    archive.audit.record(audit_log_used(participant_of(request), archive.process, PATH, what))

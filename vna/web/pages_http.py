@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from vna.bootstrap import Archive
 from vna.domain import errors, quantities
+from vna.domain.audit import Participant
 from vna.security.principals import Permission, Principal
 from vna.security.views import View
 from vna.web import view_text
@@ -144,6 +145,13 @@ def principal_of(request: Request) -> Principal | None:
     """Return who asks, as the gateway found out; ``None`` for somebody who has yet to sign in."""
     found = getattr(request.state, "principal", None)
     return found if isinstance(found, Principal) else None
+
+
+def participant_of(request: Request) -> Participant:
+    """Return who asks, for the audit trail."""
+    who = principal_of(request)
+    address = request.client.host if request.client else ""
+    return Participant(who.name if who else "anonymous", requestor=True, address=address)
 
 
 def problem(request: Request, status: int, title: str, detail: str) -> Response:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from vna.domain.errors import InvalidInputError
-from vna.ingest import backlog
+from vna.ingest import audited, backlog
 from vna.web.pages_http import (
     SECURITY_HEADERS,
     Site,
@@ -16,6 +16,7 @@ from vna.web.pages_http import (
     guarded,
     keep_token,
     page,
+    participant_of,
     principal_of,
     problem,
     read_form,
@@ -65,7 +66,9 @@ async def retry(site: Site, request: Request) -> Response:
         return _refused(request)
     archive = site.archive
     entry = request.path_params["entry"]
-    await site.in_thread(backlog.retry, archive.quarantine, archive.queue, archive.settings.spool.id, [entry])
+    item = await site.in_thread(archive.quarantine.show, entry)
+    await site.in_thread(backlog.retry, archive.quarantine, archive.queue, archive.settings.spool.id, [item.id])
+    archive.audit.record(audited.given_back(participant_of(request), archive.process, item))
     _log.info("quarantine: %s is given back by %s", entry, _who(request))
     return _done("retried")
 
@@ -79,9 +82,10 @@ async def drop(site: Site, request: Request) -> Response:
     reason = form.get("reason", "").strip()[:_LONGEST_REASON]
     if not reason:
         raise InvalidInputError("say why the entry is dropped: the reason is kept")
-    quarantine = site.archive.quarantine
+    archive = site.archive
     entry = request.path_params["entry"]
-    await site.in_thread(quarantine.drop, entry, reason, _who(request))
+    item = await site.in_thread(archive.quarantine.drop, entry, reason, _who(request))
+    archive.audit.record(audited.dropped(participant_of(request), archive.process, item, reason))
     _log.info("quarantine: %s is dropped by %s", entry, _who(request))
     return _done("dropped")
 

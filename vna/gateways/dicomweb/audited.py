@@ -7,14 +7,14 @@ viewer asks for the frames of a study one by one: those are added up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vna.bootstrap import Archive
-from vna.domain.audit import AuditEvent, Kind, Outcome, Participant, QueryObject, Role, StudyObject, count_studies
+from vna.domain.audit import Outcome, Participant, QueryObject, Role, StudyObject, count_studies
 from vna.retrieve import noted
 from vna.security import audit_events as events
 
@@ -25,7 +25,7 @@ _DOWNLOADS = ("zip", "download")
 _SEARCHES = frozenset({"page-search", "page-patient"})
 # One event each; everything else that shows instances is added up.
 _SINGLE = frozenset({"retrieve-metadata"})
-_DESTROYS = frozenset({"page-quarantine-drop"})
+_LONGEST_REASONS = 500
 ANONYMOUS = "anonymous"
 """Who asks without credentials."""
 
@@ -73,6 +73,35 @@ def user_of(scope: Scope) -> str:
     """Return whose the credentials of a request were, as access control has noted it."""
     principal = scope.get("state", {}).get("principal")
     return str(getattr(principal, "name", "")) or ANONYMOUS
+
+
+def refused_parts(archive: Archive, scope: Scope, parts: Sequence[tuple[str, str, str]], of: int) -> None:
+    """Tell of instances that somebody sent and that are not stored.
+
+    Parameters
+    ----------
+    archive
+        Whose trail is told.
+    scope
+        The request.
+    parts
+        Of each: Study Instance UID and SOP Class UID, empty where they could not be read, and the reason.
+    of
+        How many the request had.
+    """
+    address = scope.get("client")
+    source = Participant(user_of(scope), Role.SOURCE, requestor=True, address=str(address[0]) if address else "")
+    studies = archive.audit_patients.fill(count_studies((study, kind) for study, kind, _why in parts if study))
+    reasons = "; ".join(dict.fromkeys(why for _study, _kind, why in parts))[:_LONGEST_REASONS]
+    event = events.transferred(
+        source,
+        replace(archive.process, role=Role.DESTINATION),
+        studies,
+        action="C",
+        outcome=Outcome.MINOR_FAILURE,
+        detail=f"stow, {len(parts)} of {of} refused: {reasons}",
+    )
+    archive.audit.repeated(("stow-refused", source, tuple(study.uid for study in studies), reasons), event)
 
 
 class Audited:
@@ -132,8 +161,6 @@ class Audited:
             return lambda: self._searched(answered)
         if answered.status >= 400:
             return None
-        if name in _DESTROYS:
-            return lambda: self._destroyed(answered)
         if not answered.studies or answered.scope["method"] not in {"GET", "DELETE"}:
             return None
         return lambda: self._retrieved(answered)
@@ -152,10 +179,6 @@ class Audited:
         outcome = Outcome.SUCCESS if answered.status < 400 else Outcome.MINOR_FAILURE
         asked = QueryObject(str(answered.scope["path"]), answered.url)
         self._archive.audit.record(events.query(source, process, asked, outcome, f"status {answered.status}"))
-
-    def _destroyed(self, answered: _Answered) -> None:
-        people = (answered.client, self._archive.process)
-        self._archive.audit.record(AuditEvent(Kind.INSTANCES_ACCESSED, "D", people, target=answered.url))
 
     def _retrieved(self, answered: _Answered) -> None:
         archive, client, name = self._archive, answered.client, answered.name

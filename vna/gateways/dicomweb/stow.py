@@ -14,7 +14,7 @@ from starlette.responses import Response
 from vna.domain.errors import OutOfResourcesError
 from vna.domain.origin import Origin
 from vna.domain.records import Attributes
-from vna.gateways.dicomweb.audited import ANONYMOUS, user_of
+from vna.gateways.dicomweb.audited import ANONYMOUS, refused_parts, user_of
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.links import Links
@@ -56,6 +56,7 @@ async def store(gateway: Gateway, request: Request) -> Response:
         )
         body = body_for(request.headers.get("content-type", ""), target)
         outcomes = await _receive(gateway, stream, body)
+        await _tell(gateway, request, outcomes)
         status = status_of(outcomes)
     except ClientDisconnect:
         raise
@@ -72,6 +73,17 @@ async def store(gateway: Gateway, request: Request) -> Response:
     if choice.offer.content.endswith("xml"):
         return Response(to_native_xml(data), status, headers, media_type=choice.offer.content)
     return Response(orjson.dumps(data), status, headers, media_type=choice.offer.content)
+
+
+async def _tell(gateway: Gateway, request: Request, outcomes: list[Outcome]) -> None:
+    """Tell the audit trail of what is refused; what is stored is told when it is committed."""
+    refused = [
+        (each.head.study if each.head else "", each.sop_class, each.detail or f"{each.reason:04X}")
+        for each in outcomes
+        if each.reason
+    ]
+    if refused and gateway.archive.settings.audit.enabled:
+        await gateway.in_thread(refused_parts, gateway.archive, request.scope, refused, len(outcomes))
 
 
 def _sender(request: Request) -> str:
