@@ -48,10 +48,14 @@ class BulkValue:
         Offset and length of its pieces: the frames of an encapsulated value.
     encapsulated
         Whether each piece becomes a fragment (PS3.5 A.4).
+    as_it_lies
+        Of an encapsulated value: whether there are two pieces, all its items up to
+        the head of the last fragment, and the data of that.
     """
 
     spans: tuple[tuple[int, int], ...]
     encapsulated: bool = False
+    as_it_lies: bool = False
 
     @property
     def length(self) -> int:
@@ -102,7 +106,7 @@ class DataSetWriter:
         self._write = target.write
         self._bulk = bulk
         self._read = read
-        self._encapsulated = any(value.encapsulated for value in bulk.values())
+        self._encapsulated = any(value.encapsulated and not value.as_it_lies for value in bulk.values())
 
     def write(self, attributes: Attributes) -> None:
         """Write a data set, with its texts in UTF-8 where they are not ASCII (PS3.18 F.2 knows no other).
@@ -192,7 +196,7 @@ class DataSetWriter:
 
     def _bulk_value(self, tag: int, vr: str, value: BulkValue) -> None:
         if value.encapsulated:
-            self._fragments(tag, value)
+            (self._items if value.as_it_lies else self._fragments)(tag, value)
             return
         length = value.length
         if length > LONGEST:
@@ -203,6 +207,16 @@ class DataSetWriter:
         for offset, size in value.spans:
             self._copy(offset, size)
         self._write(_padding(vr) * (length % 2))
+
+    def _items(self, tag: int, value: BulkValue) -> None:
+        """Write an encapsulated value in the items that it has; the last may be cut short, so its head is new."""
+        first, (offset, length) = value.spans
+        self._head(tag, "OB", UNDEFINED)
+        self._copy(*first)
+        self._head(ITEM, "", length + length % 2)
+        self._copy(offset, length)
+        self._write(b"\0" * (length % 2))
+        self._head(SEQUENCE_END, "", 0)
 
     def _fragments(self, tag: int, value: BulkValue) -> None:
         """Write an encapsulated value, one fragment a frame (PS3.5 A.4), with an offset table if there are several."""

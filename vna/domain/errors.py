@@ -9,6 +9,7 @@
     │   ├── InvalidQueryError     a query names or shapes something that cannot be matched
     │   └── TooLargeError         over a configured limit
     ├── NotFoundError             nothing answers to that name
+    ├── WithheldError             there is something, which must not be shown to the one who asks
     ├── ConflictError             compare-and-set lost, or an object under hold
     ├── UnsupportedError          the adapter or the archive does not do that
     ├── IntegrityError            stored bytes are not the bytes that were acknowledged
@@ -55,6 +56,10 @@ class TooLargeError(InvalidInputError):
 
 class NotFoundError(ArchiveError):
     """Nothing answers to that name."""
+
+
+class WithheldError(ArchiveError):
+    """What is asked for must not be shown to the one who asks. The message says why, and nothing of the content."""
 
 
 class ConflictError(ArchiveError):

@@ -6,7 +6,7 @@ index can be rebuilt from it without the instance's bytes (:func:`rebuild`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from vna.domain.errors import IntegrityError, InvalidInputError
 from vna.domain.identity import InstanceUids, object_key
 from vna.domain.origin import Origin
 from vna.domain.records import Attributes, IndexedInstance
-from vna.normalise.pipeline import Normalised, normalise
+from vna.normalise.pipeline import Change, Normalised, normalise
 from vna.normalise.terms import terms, words
 
 VERSION = 1
@@ -180,20 +180,31 @@ def indexable(attributes: Attributes) -> Attributes:
 
 
 def _dump(header: Header, view: Normalised, instance: IndexedInstance) -> bytes:
+    facts = (instance.key, instance.digest, instance.size, instance.received_us, instance.origin)
+    return _write(Metadata(*facts, header, ()), view.changes)
+
+
+def dump_metadata(metadata: Metadata) -> bytes:
+    """Return the document that :func:`parse_metadata` reads."""
+    return _write(metadata, metadata.changes)
+
+
+def _write(metadata: Metadata, changes: Sequence[Change | dict[str, Any]]) -> bytes:
+    header = metadata.header
     return orjson.dumps(
         {
             "version": VERSION,
-            "key": instance.key,
-            "digest": instance.digest,
-            "size": instance.size,
-            "received_us": instance.received_us,
-            "origin": asdict(instance.origin),
+            "key": metadata.key,
+            "digest": metadata.digest,
+            "size": metadata.size,
+            "received_us": metadata.received_us,
+            "origin": asdict(metadata.origin),
             "transfer_syntax": header.transfer_syntax,
             "deflated": header.deflated,
             "meta": header.meta,
             "dicom": header.attributes,
             "bulk": {path: _bulk_json(bulk) for path, bulk in header.bulk.items()},
-            "changes": view.changes,
+            "changes": changes,
             "warnings": header.warnings,
         }
     )

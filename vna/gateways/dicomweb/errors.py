@@ -26,6 +26,7 @@ _STATUS: tuple[tuple[type[errors.ArchiveError], int, str], ...] = (
     (errors.UnparsableError, 400, "unparsable"),
     (errors.InvalidInputError, 400, "invalid-input"),
     (errors.NotFoundError, 404, "not-found"),
+    (errors.WithheldError, 403, "withheld"),
     (errors.ConflictError, 409, "conflict"),
     # Raised where a representation cannot be made: no decoder, or none that can decode this.
     (errors.UnsupportedError, 406, "not-acceptable"),
