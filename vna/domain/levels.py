@@ -46,6 +46,7 @@ _STUDY = {
     "00380010": "LO",  # AdmissionID
     "00080061": "CS",  # ModalitiesInStudy
     "00080062": "UI",  # SOPClassesInStudy
+    "00080201": "SH",  # TimezoneOffsetFromUTC: of each instance, and returned for studies and series
 }
 _SERIES = {
     "0020000E": "UI",  # SeriesInstanceUID

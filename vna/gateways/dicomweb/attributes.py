@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from vna.dicom.dictionary import private_vr, public_vr, tag_of
 from vna.domain.errors import InvalidQueryError
@@ -10,23 +12,57 @@ from vna.domain.levels import VR_OF
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _PRIVATE = re.compile(r"([0-9A-Fa-f]{3}[13579BDFbdf])(?:xx|XX|[0-9A-Fa-f]{2})([0-9A-Fa-f]{2})@(.{1,64})", re.DOTALL)
+_CREATOR = re.compile(r"[0-9A-Fa-f]{3}[13579BDFbdf]00[1-9A-Fa-f][0-9A-Fa-f]")
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _MOST_PARTS = 16
 
 
-def path_of(name: str) -> str:
+def creators_of(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the private creators that a request names, by the tags of their elements.
+
+    ``00290010=CREATOR`` says whose ``002910ee`` of the same request are (PS3.18
+    8.3.4.1), and is no key by itself.
+
+    Raises
+    ------
+    InvalidQueryError
+        One has no value, or stands twice.
+    """
+    found: dict[str, str] = {}
+    for name, value in parameters:
+        if _CREATOR.fullmatch(name):
+            tag = name.upper()
+            if tag in found or not value.strip():
+                raise InvalidQueryError(f"{name}: a private creator has one value, and stands once", attribute=name)
+            found[tag] = value.strip()
+    return found
+
+
+def is_creator(name: str) -> bool:
+    """Say whether an identifier is the tag of an element that names a private creator (PS3.5 7.8.1)."""
+    return bool(_CREATOR.fullmatch(name))
+
+
+def path_of(name: str, creators: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the path (see :mod:`vna.domain.query`) that an identifier names.
 
     A private attribute is named with its creator, as ``0009xx02@CREATOR``: the
     block is of the one object alone (PS3.5 7.8.1). A private sequence is followed
     by what is in it, as ``0029xx10@CREATOR.00080100``.
 
+    Parameters
+    ----------
+    name
+        The identifier.
+    creators
+        Of attributes that are named by tag alone, see :func:`creators_of`.
+
     Raises
     ------
     InvalidQueryError
         Nothing has that name; it says which.
     """
-    return ".".join(_part(part, name) for part in parts_of(name))
+    return ".".join(_part(part, name, creators) for part in parts_of(name))
 
 
 def parts_of(name: str) -> list[str]:
@@ -67,13 +103,17 @@ def _is_public(part: str) -> bool:
     return bool(_TAG.fullmatch(part)) and public_vr(int(part, 16)) != "UN"
 
 
-def _part(part: str, name: str) -> str:
+def _part(part: str, name: str, creators: Mapping[str, str]) -> str:
     if private := _PRIVATE.fullmatch(part):
         return f"{private[1].upper()}xx{private[2].upper()}@{private[3].strip()}"
     if _TAG.fullmatch(part):
         tag = part.upper()
         if int(tag[3], 16) % 2:
-            raise _unknown(name, f"{part} is private: name its creator, as in {tag[:4]}xx{tag[6:]}@CREATOR")
+            element = f"{tag[:4]}00{tag[4:6]}"
+            if creator := creators.get(element):
+                return f"{tag[:4]}xx{tag[6:]}@{creator}"
+            how = f"{element}=CREATOR beside it, or {tag[:4]}xx{tag[6:]}@CREATOR"
+            raise _unknown(name, f"{part} is private: name its creator, by {how}")
         return tag
     if _KEYWORD.fullmatch(part) and (number := tag_of(part)) is not None:
         return f"{number:08X}"

@@ -75,7 +75,7 @@ def range_field(request: Request) -> str | None:
 def _tag(gateway: Gateway, request: Request, found: Iterable[Location]) -> str:
     links = gateway.links(request)
     digest = hashlib.sha256()
-    for text in (__version__, links.root, request.url.path, request.url.query, gateway.accept(request)):
+    for text in (__version__, links.root, request.url.path, request.url.query, *gateway.accept(request)):
         digest.update(f"{text}\0".encode())
     for location in found:
         digest.update(f"{location.uids.sop}\0{location.digest}\0".encode())

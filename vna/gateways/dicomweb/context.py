@@ -16,6 +16,7 @@ from vna.bootstrap import Archive
 from vna.config import HttpSettings
 from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.metrics import Metrics
+from vna.gateways.dicomweb.negotiate import check_charset
 from vna.retrieve.limited import LimitedPool, Limits
 from vna.security.views import View
 
@@ -75,9 +76,17 @@ class Gateway:
         return Links.of(request, self.settings.base_url)
 
     @staticmethod
-    def accept(request: Request) -> str:
-        """Return what a client accepts; the query parameter stands before the field (PS3.18 8.3.3.1)."""
-        return request.query_params.get("accept") or ", ".join(request.headers.getlist("accept"))
+    def accept(request: Request) -> tuple[str, ...]:
+        """Return what a client accepts; the query parameter stands before the field (PS3.18 8.3.3.1).
+
+        Raises
+        ------
+        HttpError
+            400: the ``charset`` query parameter names no character set that answers are in (8.3.3.2).
+        """
+        check_charset(request.query_params.get("charset"))
+        parameter, field = request.query_params.get("accept"), ", ".join(request.headers.getlist("accept"))
+        return (parameter, field) if parameter and field else (parameter or field,)
 
     def open(self) -> None:
         """Make the parts of the archive. None of them need be reachable yet."""

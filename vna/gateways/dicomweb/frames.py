@@ -64,7 +64,7 @@ async def retrieve_frames(gateway: Gateway, request: Request) -> Response:
     return await _send(gateway, choice, make, numbers)
 
 
-def _choose(accept: str, frames: Frames, *, single: bool) -> Choice:
+def _choose(accept: Sequence[str], frames: Frames, *, single: bool) -> Choice:
     own = media_type_of(frames.transfer_syntax) if frames.compressed else OCTETS
     contents = [OCTETS] if own == OCTETS else [OCTETS, own] if frames.decodable else [own, OCTETS]
     offers = [Offer(content, related=True) for content in contents]

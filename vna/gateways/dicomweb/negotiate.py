@@ -24,6 +24,21 @@ _MAX_LENGTH = 8192
 _ALIASES = {"image/x-jls": "image/jls", "image/x-dicom-rle": "image/dicom-rle", "video/mpeg2": "video/mpeg"}
 
 
+_CHARSETS = frozenset({"utf-8", "iso_ir 192"})
+
+
+def check_charset(asked: str | None) -> None:
+    """Refuse a list of character sets that has none that answers are in: UTF-8 (PS3.18 8.3.3.2, 8.8).
+
+    Raises ``HttpError`` with 400.
+    """
+    if asked is None:
+        return
+    names = {part.partition(";")[0].strip().strip('"').lower() for part in asked.split(",")}
+    if not names & _CHARSETS:
+        raise HttpError(400, "invalid-query", f"charset: answers are in UTF-8, not in {asked[:100]!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class MediaType:
     """A media type or media range with its parameters, names and types in lower case."""
@@ -101,14 +116,15 @@ def _parse(text: str) -> Iterator[MediaType]:
         position = len(text) if comma < 0 else comma + 1
 
 
-def negotiate(accept: str, offers: Sequence[Offer]) -> Choice:
-    """Choose the form of an answer.
+def negotiate(accept: str | Sequence[str], offers: Sequence[Offer]) -> Choice:
+    """Choose the form of an answer (PS3.18 8.7.8).
 
     Parameters
     ----------
     accept
-        Value of the Accept field (or of the ``accept`` query parameter, PS3.18
-        8.3.3.1); empty stands for anything.
+        Value of the Accept field; empty stands for anything. Or several values,
+        of which the first that names a form there is counts: that of the
+        ``accept`` query parameter (PS3.18 8.3.3.1), then that of the field.
     offers
         The forms there are, the preferred first.
 
@@ -116,38 +132,51 @@ def negotiate(accept: str, offers: Sequence[Offer]) -> Choice:
     -------
     Choice
         By weight, then by the order of the client, then by that of the offers.
+        A form has the weight of the most specific range that it is in.
 
     Raises
     ------
     HttpError
         406, naming the forms there are.
     """
-    ranges = parse_media_types(accept) if accept.strip() else [MediaType("*/*")]
-    ranked = sorted(ranges, key=lambda item: -item.quality)
-    refused = {(item.content, item.is_related) for item in ranked if item.quality == 0}
-    wanted = [item for item in ranked if item.quality > 0]
-    for item in wanted:
-        for offer in offers:
-            if _fits(item, offer) and (offer.content, offer.related) not in refused:
-                return Choice(offer, _syntaxes(wanted, offer))
+    values = [accept] if isinstance(accept, str) else accept
+    for value in values:
+        ranges = parse_media_types(value) if value.strip() else [MediaType("*/*")]
+        if choice := _choice(ranges, offers):
+            return choice
     listed = ", ".join(str(offer) for offer in offers)
-    raise HttpError(
-        406, "not-acceptable", f"the resource is not to be had as {accept[:200]!r}; it can be had as {listed}"
-    )
+    asked = ", ".join(values)[:200]
+    raise HttpError(406, "not-acceptable", f"the resource is not to be had as {asked!r}; it can be had as {listed}")
+
+
+def _choice(ranges: Sequence[MediaType], offers: Sequence[Offer]) -> Choice | None:
+    ranked: list[tuple[float, int, int, Offer]] = []
+    for order, offer in enumerate(offers):
+        fitting = [(_fit(each, offer), each.quality, -place) for place, each in enumerate(ranges) if _fit(each, offer)]
+        if fitting:
+            _specific, quality, place = max(fitting)
+            ranked.append((-quality, -place, order, offer))
+    if not ranked or not (best := min(ranked, key=lambda each: each[:3]))[0]:
+        return None
+    wanted = sorted((each for each in ranges if each.quality > 0), key=lambda item: -item.quality)
+    return Choice(best[3], _syntaxes(wanted, best[3]))
 
 
 def _syntaxes(ranges: Sequence[MediaType], offer: Offer) -> tuple[str, ...]:
-    named = [item.parameters.get("transfer-syntax", "").strip() for item in ranges if _fits(item, offer)]
+    named = [item.parameters.get("transfer-syntax", "").strip() for item in ranges if _fit(item, offer)]
     return tuple(dict.fromkeys(syntax for syntax in named if syntax))
 
 
-def _fits(wanted: MediaType, offer: Offer) -> bool:
+def _fit(wanted: MediaType, offer: Offer) -> int:
+    """Return how specifically a range names an offer, 0 if it does not at all."""
     if wanted.name == "*/*":
-        return True
+        return 1
     if wanted.is_related != offer.related:
-        return False
+        return 0
     content = wanted.content
-    if content in {"*/*", offer.content}:
-        return True
+    if content == offer.content:
+        return 4
     main, _, sub = content.partition("/")
-    return sub == "*" and offer.content.startswith(main + "/")
+    if content != "*/*" and not (sub == "*" and offer.content.startswith(main + "/")):
+        return 0
+    return 2 if content == "*/*" else 3

@@ -25,6 +25,7 @@ from vna.gateways.dicomweb.native_xml import to_native_xml
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.search_request import SearchRequest, parse_search
 from vna.ports.index import Index
+from vna.search.gathered import with_gathered
 from vna.search.studies import within_studies
 
 OFFERS = (
@@ -100,7 +101,7 @@ def _answer(index: Index, asked: SearchRequest, links: Links, offer: Offer) -> R
     if not hits:
         return Response(status_code=204, headers=headers)
     shape = Shape(asked, links)
-    results = [shape.result(hit) for hit in hits]
+    results = [shape.result(hit) for hit in with_gathered(index, asked.level, hits, shape.wanted)]
     if not offer.related:
         return Response(orjson.dumps(results), headers=headers, media_type=offer.content)
     boundary = new_boundary()
@@ -126,6 +127,7 @@ class Shape:
         # What is asked for within a sequence comes with the whole sequence.
         tops = {parts_of(path)[0] for path in asked.include}
         self._extra = sorted(top for top in tops if "@" not in top and top not in wanted)
+        self.wanted = frozenset({*self._wanted, *self._extra})
         self._private = sorted(top for top in tops if "@" in top)
 
     def result(self, hit: Hit) -> Attributes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vna.domain.errors import InvalidQueryError
 from vna.domain.levels import visible_at
 from vna.domain.query import AnyOf, Criterion, Level, Query
-from vna.gateways.dicomweb.attributes import path_of, vr_of
+from vna.gateways.dicomweb.attributes import creators_of, is_creator, path_of, vr_of
 from vna.search.fuzzy import criteria_for_name
 from vna.search.matching import combine_datetime, criteria_for, describe
 
@@ -17,7 +17,9 @@ _FUZZY = "fuzzymatching"
 # The latter two (PS3.4 C.2.2.2.7, C.2.2.2.8) are told by the value itself, with them and without.
 _FLAGS = (_FUZZY, "emptyvaluematching", "multiplevaluematching")
 _PAGE = ("limit", "offset")
-_ELSEWHERE = frozenset({"accept"})
+_ELSEWHERE = frozenset({"accept", "charset"})
+# It tells in what zone the times of a request are (PS3.18 8.3.4.1.1), and is no key.
+_ZONE = "00080201"
 PARAMETERS = ("includefield", *_PAGE, *_FLAGS)
 """Query parameters of a search other than attributes."""
 _NAMES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
@@ -84,19 +86,25 @@ def parse_search(
     keys: dict[str, str] = {}
     include: set[str] = set()
     include_all = False
-    for name, value in parameters:
+    given = list(parameters)
+    creators = creators_of(given)
+    for name, value in given:
         if name == "includefield":
             names = [part.strip() for part in value.split(",") if part.strip()]
             include_all |= ALL in names
-            include |= {path_of(part) for part in names if part != ALL}
+            include |= {path_of(part, creators) for part in names if part != ALL and not is_creator(part)}
+        elif is_creator(name):
+            continue
         elif name in _PAGE or name in _FLAGS or name in _ELSEWHERE:
             if name in single:
                 raise InvalidQueryError(f"{name}: stands twice", attribute=name)
             single[name] = value
         else:
-            _add_key(keys, name, value, level)
+            _add_key(keys, name, path_of(name, creators), value, level)
     flags = {name: _flag(name, single.get(name, "false")) for name in _FLAGS}
     warnings: list[str] = []
+    if keys.pop(_ZONE, ""):
+        warnings.append("Dates and times have been matched as they are stored, whatever the offset from UTC.")
     criteria: list[Criterion] = [AnyOf(tag, (uid,)) for tag, uid in fixed.items()]
     for path, value in keys.items():
         vr = vr_of(path)
@@ -116,8 +124,7 @@ def parse_search(
     )
 
 
-def _add_key(keys: dict[str, str], name: str, value: str, level: Level) -> None:
-    path = path_of(name)
+def _add_key(keys: dict[str, str], name: str, path: str, value: str, level: Level) -> None:
     vr = vr_of(path)
     if vr == "SQ":
         raise InvalidQueryError(f"{name}: a sequence is matched by an attribute in it", attribute=name)
