@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vna.security.audit_search import AuditReader
     from vna.security.sessions import Sessions
     from vna.security.shares import Shares
+    from vna.workitems.worklist import Worklist
     from vna.security.views import Views
 
 
@@ -170,6 +171,14 @@ class Archive:
         from vna.security.views import Views
 
         return Views(self.index)
+
+    @cached_property
+    def worklist(self) -> Worklist:
+        """The worklist (UPS)."""
+        from vna.index.resemble import expressions
+        from vna.workitems.worklist import Worklist
+
+        return Worklist(self.objects, expressions)
 
     @cached_property
     def audit(self) -> Recorder:
