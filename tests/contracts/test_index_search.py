@@ -453,6 +453,14 @@ def test_order_of_studies_with_equal_date_and_time_is_by_identity(index: Index) 
     assert [hit.id for hit in hits] == sorted(identity("study", f"1.{number}") for number in range(20))
 
 
+def test_order_of_studies_can_tell_nothing_of_their_dates(loaded: Index) -> None:
+    query = Query(Level.STUDY, by_identity=True)
+    whole = [hit.id for hit in loaded.query(query)]
+    assert whole == sorted(identity("study", uid) for uid in ALL_STUDIES)
+    assert [hit.id for hit in loaded.scroll(query, 2)] == whole
+    assert [hit.id for hit in loaded.query(Query(Level.STUDY, limit=2, offset=3, by_identity=True))] == whole[3:5]
+
+
 def test_order_of_series_is_by_study_then_number_with_missing_last(index: Index) -> None:
     numbers = {"5": "10", "6": "9", "7": None, "8": "2", "9": "not a number"}
     for study in ("1.1", "1.2", "1.3"):

@@ -103,12 +103,17 @@ Criterion = AnyOf | Wildcard | Range | DateTimeRange | Words | Resembles | SomeI
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """All criteria must hold. Results come in the level's fixed order (see ``vna.ports.index``)."""
+    """All criteria must hold. Results come in the level's fixed order (see ``vna.ports.index``).
+
+    With ``by_identity`` studies come in the order of their identities, which
+    tells nothing of their dates.
+    """
 
     level: Level
     criteria: tuple[Criterion, ...] = ()
     limit: int | None = None
     offset: int = 0
+    by_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,14 @@ SORT: dict[Level, list[Clause]] = {
 }
 
 
+_BY_IDENTITY: list[Clause] = [{"study_id": {"order": "asc"}}]
+
+
+def sort_of(query: Query) -> list[Clause]:
+    """Return the order that the results of a query come in."""
+    return _BY_IDENTITY if query.by_identity and query.level is Level.STUDY else SORT[query.level]
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the values of a path stand: a field, and what each value begins with there."""

@@ -46,11 +46,11 @@ class Searcher:
             return self._patients.page(clause, query.offset, query.limit)
         size = _WALK if query.limit is None else query.limit
         if query.offset + size <= WINDOW:
-            body = self._body(query.level, clause, size) | {"from": query.offset}
+            body = self._body(query, clause, size) | {"from": query.offset}
             documents = self._connection.search("query", body, self._index(query.level))["hits"]["hits"]
             if query.limit is not None or len(documents) < size:
                 return self._hits(query.level, documents)
-        walk = self._walk(query.level, clause, _WALK, query.offset, limit=query.limit)
+        walk = self._walk(query, clause, _WALK, query.offset, limit=query.limit)
         return [found for documents in walk for found in self._hits(query.level, documents)]
 
     def scroll(self, query: Query, page: int) -> Iterator[Hit]:
@@ -60,7 +60,7 @@ class Searcher:
             yield from self._patients.scroll(clause, page, query.offset, query.limit)
             return
         wanted = query.limit
-        for documents in self._walk(query.level, clause, max(1, min(page, WINDOW)), query.offset, limit=wanted):
+        for documents in self._walk(query, clause, max(1, min(page, WINDOW)), query.offset, limit=wanted):
             yield from self._hits(query.level, documents)
 
     def count(self, query: Query) -> int:
@@ -95,7 +95,7 @@ class Searcher:
         clause = dsl.selection(selector, criteria)
         if clause is None:
             return
-        for documents in self._walk(Level.INSTANCE, clause, WINDOW // 2, fields=list(LOCATION_FIELDS)):
+        for documents in self._walk(Query(Level.INSTANCE), clause, WINDOW // 2, fields=list(LOCATION_FIELDS)):
             for document in documents:
                 yield location(document["_source"])
 
@@ -118,18 +118,18 @@ class Searcher:
     def _index(self, level: Level) -> str:
         return self._names.of(dsl.KIND_OF[level])
 
-    def _body(self, level: Level, clause: dsl.Clause, size: int, fields: list[str] | None = None) -> Body:
+    def _body(self, query: Query, clause: dsl.Clause, size: int, fields: list[str] | None = None) -> Body:
         return {
             "size": size,
             "track_total_hits": False,
             "query": clause,
-            "sort": dsl.SORT[level],
-            "_source": _SOURCES[level] if fields is None else fields,
+            "sort": dsl.sort_of(query),
+            "_source": _SOURCES[query.level] if fields is None else fields,
         }
 
     def _walk(
         self,
-        level: Level,
+        query: Query,
         clause: dsl.Clause,
         page: int,
         skip: int = 0,
@@ -137,7 +137,7 @@ class Searcher:
         limit: int | None = None,
         fields: list[str] | None = None,
     ) -> Iterator[list[Body]]:
-        """Yield the matches in pages by search_after on a point in time, the first ``skip`` left out.
+        """Yield the matches in the query's order, in pages by search_after on a point in time, ``skip`` left out.
 
         When the index is swapped and dropped its point in time is gone: the
         walk goes on in the new one.
@@ -145,12 +145,12 @@ class Searcher:
         after: list[Any] | None = None
         swaps = 0
         while limit is None or limit > 0:
-            point = self._open(level)
+            point = self._open(query.level)
             try:
                 while limit is None or limit > 0:
                     skipping = min(skip, WINDOW)
                     size = skipping or (page if limit is None else min(page, limit))
-                    body = self._body(level, clause, size, [] if skipping else fields)
+                    body = self._body(query, clause, size, [] if skipping else fields)
                     body["pit"] = {"id": point, "keep_alive": KEEP_ALIVE}
                     if after is not None:
                         body["search_after"] = after
@@ -159,7 +159,7 @@ class Searcher:
                     documents = answer["hits"]["hits"]
                     if documents:
                         # The last one is the tie-break that a point in time adds; identities need none.
-                        after = documents[-1]["sort"][: len(dsl.SORT[level])]
+                        after = documents[-1]["sort"][: len(dsl.sort_of(query))]
                     if skipping:
                         skip -= len(documents)
                     elif documents:

@@ -69,7 +69,8 @@ def keys(query: Query) -> Sql:
         )
     else:
         table = _TABLES[query.level]
-        text = f"SELECT {table.key} FROM {where.text} ORDER BY {table.order}"
+        order = "e.id" if query.by_identity and query.level is Level.STUDY else table.order
+        text = f"SELECT {table.key} FROM {where.text} ORDER BY {order}"
     return Sql(f"{text} LIMIT ? OFFSET ?", (*where.parameters, limit, query.offset))
 
 

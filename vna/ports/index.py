@@ -18,7 +18,7 @@ Representatives
 
 Order of results
     PATIENT: folded name, patient identity. STUDY: StudyDate descending (missing
-    last), StudyTime descending, study id. SERIES: study id, SeriesNumber
+    last), StudyTime descending, study id; where asked for, study id alone. SERIES: study id, SeriesNumber
     (numeric, missing last), series id. INSTANCE: study id, series id,
     InstanceNumber (numeric, missing last), instance id. The same query on
     unchanged data gives the same order.
