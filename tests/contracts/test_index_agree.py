@@ -118,6 +118,7 @@ def answers(index: Index, query: Query, rng: random.Random) -> list[object]:
         [hit.id for hit in index.query(page)],
         [hit.id for hit in index.scroll(page, page=7)],
         index.facets(query, rng.sample(PATHS, 3), top=5),
+        index.facets(query, rng.sample(PATHS, 3), top=5, studies=True),
     ]
 
 
@@ -134,3 +135,17 @@ def test_adapters_agree(adapters: list[Index], level: Level) -> None:
         for other in others:
             assert answers(other, query, random.Random(seed)) == expected, query
     assert found > 10
+
+
+@pytest.mark.parametrize("path", [d.MODALITY, d.STUDY_UID, d.SERIES_UID, "00189999"])
+def test_adapters_agree_on_what_is_stored(adapters: list[Index], path: str) -> None:
+    first, *others = adapters
+    counts = first.counts()
+    expected = first.totals(path, 1000)
+    assert sum(total.instances for total in expected) == counts.instances
+    assert sum(total.bytes for total in expected) == counts.bytes
+    assert sum(total.series for total in expected) == counts.series
+    assert [total.bytes for total in expected] == sorted((total.bytes for total in expected), reverse=True)
+    for other in others:
+        assert other.totals(path, 1000) == expected
+        assert other.totals(path, 2) == expected[:2]

@@ -573,6 +573,19 @@ def test_facets_at_other_levels(loaded: Index) -> None:
     ]
 
 
+def test_facets_of_series_and_instances_count_studies_if_asked(loaded: Index) -> None:
+    for level in (Level.SERIES, Level.INSTANCE):
+        found = loaded.facets(Query(level), [d.MODALITY, d.PATIENT_NAME], studies=True)
+        assert found[d.MODALITY] == [Facet("CT", 5), Facet("MR", 1), Facet("SR", 1)], level
+        # Two series of one study have the name.
+        assert found[d.PATIENT_NAME][0] == Facet("doe^jane", 2), level
+
+
+def test_totals_are_of_what_has_a_value_and_of_what_has_none(loaded: Index) -> None:
+    found = [(total.value, total.studies, total.series, total.instances) for total in loaded.totals(d.BODY_PART)]
+    assert found == [("HEAD", 1, 1, 12), ("", 5, 5, 5), ("KNEE", 1, 1, 3)]
+
+
 def test_facets_of_an_unknown_path_are_empty(loaded: Index) -> None:
     assert loaded.facets(Query(Level.STUDY), ["00189999"]) == {"00189999": []}
 

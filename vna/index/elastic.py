@@ -22,7 +22,7 @@ from vna.index.elastic_search import Searcher
 from vna.index.elastic_state import StateStore
 from vna.index.elastic_upsert import Writer, Written
 from vna.index.elastic_versions import read_versions
-from vna.ports.index import Index, IndexCounts, Upserted
+from vna.ports.index import Index, IndexCounts, Total, Upserted
 
 _SWAPS = 5
 _READ_BATCH = 1000
@@ -116,9 +116,15 @@ class ElasticIndex(Index):
         self._layout.ensure()
         return self._searcher.scroll(query, page)
 
-    def facets(self, query: Query, paths: Sequence[str], top: int = 20) -> dict[str, list[Facet]]:
+    def facets(
+        self, query: Query, paths: Sequence[str], top: int = 20, *, studies: bool = False
+    ) -> dict[str, list[Facet]]:
         """See :meth:`vna.ports.index.Index.facets`."""
-        return self._read(lambda: self._searcher.facets(query, paths, top))
+        return self._read(lambda: self._searcher.facets(query, paths, top, studies=studies))
+
+    def totals(self, path: str, top: int = 20) -> list[Total]:
+        """See :meth:`vna.ports.index.Index.totals`; a value is each instance's own."""
+        return self._read(lambda: self._searcher.totals(path, top))
 
     def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
         """See :meth:`vna.ports.index.Index.locate`."""

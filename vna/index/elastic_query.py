@@ -135,8 +135,11 @@ def selection(selector: Selector, criteria: Sequence[Criterion] = ()) -> Clause 
     return _all([*filters, *(_criterion(each, Level.INSTANCE) for each in criteria)], Level.INSTANCE)
 
 
-def facet(path: str, level: Level, top: int) -> Clause | None:
-    """Return an aggregation that counts the values of a path, ``None`` if there are none at the level."""
+def facet(path: str, level: Level, top: int, *, studies: bool = False) -> Clause | None:
+    """Return an aggregation that counts the values of a path, ``None`` if there are none at the level.
+
+    What is counted are patients at PATIENT level, below STUDY the ``studies`` if they are asked for; else documents.
+    """
     place = place_of(path, level)
     if place is None:
         return None
@@ -144,11 +147,33 @@ def facet(path: str, level: Level, top: int) -> Clause | None:
     terms["order"] = [{"_count": "desc"}, {"_key": "asc"}]
     if place.prefix:
         terms["include"] = _SPECIAL_IN_REGEX.sub(r"\\\1", place.prefix) + ".*"
-    if level is Level.PATIENT:
-        terms["order"] = [{"patients": "desc"}, {"_key": "asc"}]
-        patients = {"cardinality": {"field": "patient", "precision_threshold": 40_000}}
-        return {"terms": terms, "aggs": {"patients": patients}}
+    field = "patient" if level is Level.PATIENT else "study_id"
+    if level is Level.PATIENT or (studies and level is not Level.STUDY):
+        terms["order"] = [{"of": "desc"}, {"_key": "asc"}]
+        return {"terms": terms, "aggs": {"of": _distinct(field)}}
     return {"terms": terms}
+
+
+def totals(path: str, top: int) -> Clause:
+    """Return aggregations over instances: what there is by each value of a path, and (``none``) without one."""
+    place = Place("terms", term_prefix(path), path)
+    sums = {
+        "bytes": {"sum": {"field": "size"}},
+        "series": _distinct("series_id"),
+        "studies": _distinct("study_id"),
+    }
+    terms: Clause = {
+        "field": place.field,
+        "include": _SPECIAL_IN_REGEX.sub(r"\\\1", place.prefix) + ".*",
+        "size": top,
+        "shard_size": max(1000, top * 10),
+        "order": [{"bytes": "desc"}, {"_key": "asc"}],
+    }
+    return {"some": {"terms": terms, "aggs": sums}, "none": {"filter": _not(place.present), "aggs": sums}}
+
+
+def _distinct(field: str) -> Clause:
+    return {"cardinality": {"field": field, "precision_threshold": 40_000}}
 
 
 def _all(filters: list[Clause], level: Level) -> Clause:

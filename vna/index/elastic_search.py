@@ -13,7 +13,7 @@ from vna.index.elastic_documents import LOCATION_FIELDS, hit, location, term_pre
 from vna.index.elastic_errors import MissingIndexError, body_of, vendor_errors
 from vna.index.elastic_mapping import Names
 from vna.index.elastic_patients import Patients
-from vna.ports.index import IndexCounts
+from vna.ports.index import IndexCounts, Total
 
 # Beyond that many results a page is not ranked again but walked to (index.max_result_window).
 WINDOW = 10_000
@@ -72,10 +72,10 @@ class Searcher:
         answer = self._connection.search("count", body, self._index(query.level))
         return int(answer["hits"]["total"]["value"])
 
-    def facets(self, query: Query, paths: Sequence[str], top: int) -> dict[str, list[Facet]]:
+    def facets(self, query: Query, paths: Sequence[str], top: int, *, studies: bool = False) -> dict[str, list[Facet]]:
         """Return the most frequent values of some paths."""
         clause = dsl.clause(query)
-        wanted = {path: dsl.facet(path, query.level, top) for path in paths} if top > 0 else {}
+        wanted = {path: dsl.facet(path, query.level, top, studies=studies) for path in paths} if top > 0 else {}
         aggregations = {str(place): wanted[path] for place, path in enumerate(paths) if wanted.get(path)}
         found: dict[str, list[Facet]] = {path: [] for path in paths}
         if not aggregations:
@@ -86,9 +86,28 @@ class Searcher:
             spot = dsl.place_of(path, query.level)
             for bucket in answer.get(str(place), {}).get("buckets", []):
                 value = bucket["key"].removeprefix(term_prefix(path)) if spot and spot.prefix else bucket["key"]
-                number = bucket["patients"]["value"] if query.level is Level.PATIENT else bucket["doc_count"]
+                number = bucket["of"]["value"] if "of" in bucket else bucket["doc_count"]
                 found[path].append(Facet(value, number))
         return found
+
+    def totals(self, path: str, top: int) -> list[Total]:
+        """Return what is stored by the values of a path."""
+        body = {"size": 0, "track_total_hits": False, "query": dsl.clause(Query(Level.INSTANCE))}
+        answer = self._connection.search("totals", body | {"aggs": dsl.totals(path, top)}, self._names.instances)
+        found = answer["aggregations"]
+        buckets = [(bucket["key"].removeprefix(term_prefix(path)), bucket) for bucket in found["some"]["buckets"]]
+        totals = [
+            Total(
+                value,
+                bucket["studies"]["value"],
+                bucket["series"]["value"],
+                bucket["doc_count"],
+                int(bucket["bytes"]["value"]),
+            )
+            for value, bucket in [*buckets, ("", found["none"])]
+            if bucket["doc_count"]
+        ]
+        return sorted(totals, key=lambda total: (-total.bytes, total.value))[:top]
 
     def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
         """Yield the locations of a selection."""

@@ -19,7 +19,7 @@ from vna.domain.records import IndexedInstance, Location
 from vna.index import sqlite_read, sqlite_rebuild, sqlite_rows, sqlite_state, sqlite_write
 from vna.index.match import check_page
 from vna.index.sqlite_files import Files, translated
-from vna.ports.index import Index, IndexCounts, Upserted
+from vna.ports.index import Index, IndexCounts, Total, Upserted
 
 _LOCATE_PAGE = 1000
 _MIN_FREE_BYTES = 16 << 20
@@ -120,10 +120,17 @@ class SqliteIndex(Index):
             finally:
                 session.close()
 
-    def facets(self, query: Query, paths: Sequence[str], top: int = 20) -> dict[str, list[Facet]]:
+    def facets(
+        self, query: Query, paths: Sequence[str], top: int = 20, *, studies: bool = False
+    ) -> dict[str, list[Facet]]:
         """See :meth:`vna.ports.index.Index.facets`."""
         with self._reading() as connection:
-            return {path: sqlite_read.facet(connection, query, path, top) for path in paths}
+            return {path: sqlite_read.facet(connection, query, path, top, studies=studies) for path in paths}
+
+    def totals(self, path: str, top: int = 20) -> list[Total]:
+        """See :meth:`vna.ports.index.Index.totals`; a value is that of the series."""
+        with self._reading() as connection:
+            return sqlite_read.totals(connection, path, top)
 
     def versions(self, instance_ids: Sequence[str]) -> dict[str, list[str]]:
         """See :meth:`vna.ports.index.Index.versions`."""

@@ -81,20 +81,21 @@ def count(query: Query) -> Sql:
     return Sql(f"SELECT {what} FROM {where.text}", where.parameters)
 
 
-def facet(query: Query, path: str, top: int) -> Sql:
-    """Return SQL for the most frequent values of a path."""
+def facet(query: Query, path: str, top: int, *, studies: bool = False) -> Sql:
+    """Return SQL for the most frequent values of a path, counting matches, or the studies that they are of."""
     where = matches(query)
     if query.level is Level.INSTANCE:
         text = (
-            f"WITH found AS MATERIALIZED (SELECT e.instance, e.series FROM {where.text})"
-            " SELECT v.value, count(DISTINCT d.instance) AS n FROM found f"
+            f"WITH found AS MATERIALIZED (SELECT e.instance, e.series, s.study FROM {where.text})"
+            f" SELECT v.value, count(DISTINCT {'f.study' if studies else 'd.instance'}) AS n FROM found f"
             f" JOIN details d ON d.instance = f.instance JOIN bases b ON b.series = f.series,"
             f" {_EACH} v GROUP BY v.value"
         )
         return Sql(f"{text} ORDER BY n DESC, v.value LIMIT ?", (*where.parameters, _member(path), _member(path), top))
     table = "series" if query.level is Level.SERIES else "study"
-    what = "count(DISTINCT f.patient)" if query.level is Level.PATIENT else "count(*)"
-    columns = "e.series AS owner" if query.level is Level.SERIES else "e.study AS owner, e.patient"
+    of_series = "count(DISTINCT f.study)" if studies and query.level is Level.SERIES else "count(*)"
+    what = "count(DISTINCT f.patient)" if query.level is Level.PATIENT else of_series
+    columns = "e.series AS owner, e.study" if query.level is Level.SERIES else "e.study AS owner, e.patient"
     text = (
         f"WITH found AS MATERIALIZED (SELECT {columns} FROM {where.text})"
         f" SELECT t.value, {what} AS n FROM found f CROSS JOIN {table}_terms t ON t.owner = f.owner AND t.path = ?"

@@ -13,7 +13,7 @@ from vna.index import sqlite_query
 from vna.index import sqlite_rows as rows
 from vna.index.sqlite_details import attributes_of
 from vna.index.sqlite_sql import select_in
-from vna.ports.index import IndexCounts
+from vna.ports.index import IndexCounts, Total
 
 _LOCATIONS = (
     "SELECT e.instance, st.uid, s.uid, e.uid, e.sop_class, e.transfer_syntax, e.digest, e.size, e.key, e.id"
@@ -111,11 +111,21 @@ def count(connection: sqlite3.Connection, query: Query) -> int:
     return found
 
 
-def facet(connection: sqlite3.Connection, query: Query, path: str, top: int) -> list[Facet]:
+def facet(connection: sqlite3.Connection, query: Query, path: str, top: int, *, studies: bool) -> list[Facet]:
     """Return the most frequent values of a path."""
-    sql = sqlite_query.facet(query, path, top)
+    sql = sqlite_query.facet(query, path, top, studies=studies)
     sqlite_query.check_text(sql)
     return [Facet(value, number) for value, number in connection.execute(sql.text, sql.parameters)]
+
+
+def totals(connection: sqlite3.Connection, path: str, top: int) -> list[Total]:
+    """Return what is stored by the values of a path."""
+    sql = (
+        "SELECT coalesce(t.value, '') AS v, count(DISTINCT s.study), count(*), sum(s.instances), sum(s.bytes) AS n"
+        " FROM series s LEFT JOIN series_terms t ON t.owner = s.series AND t.path = ?"
+        " GROUP BY v ORDER BY n DESC, v LIMIT ?"
+    )
+    return [Total(*row) for row in connection.execute(sql, (path, top))]
 
 
 def versions(connection: sqlite3.Connection, instance_ids: Sequence[str]) -> dict[str, list[str]]:

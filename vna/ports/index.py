@@ -85,6 +85,17 @@ class IndexCounts:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How much is stored that has a value: studies, series, instances and their bytes."""
+
+    value: str
+    studies: int
+    series: int
+    instances: int
+    bytes: int
+
+
 class Index(ABC):
     """Search and state."""
 
@@ -113,8 +124,24 @@ class Index(ABC):
         """Yield every match in the level's order, from one state of the index if it can."""
 
     @abstractmethod
-    def facets(self, query: Query, paths: Sequence[str], top: int = 20) -> dict[str, list[Facet]]:
-        """Return for each path its most frequent values among the matches, largest first, then by value."""
+    def facets(
+        self, query: Query, paths: Sequence[str], top: int = 20, *, studies: bool = False
+    ) -> dict[str, list[Facet]]:
+        """Return for each path its most frequent values among the matches, largest first, then by value.
+
+        With ``studies``, a query for series or instances counts the studies
+        that they are of; beyond 40,000 such a count may be estimated.
+        """
+
+    @abstractmethod
+    def totals(self, path: str, top: int = 20) -> list[Total]:
+        """Return what is stored by the values of an attribute, the most bytes first, then by value.
+
+        What has no value is told under the empty one; what has several, under
+        each. An attribute of the series or above is that of the instance, or of
+        the one that represents its series, where those differ. Beyond 40,000
+        the numbers of studies and series may be estimated.
+        """
 
     @abstractmethod
     def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
@@ -168,4 +195,4 @@ class Index(ABC):
         """Release connections. The default does nothing."""
 
 
-__all__ = ["Facet", "Hit", "Index", "IndexCounts", "Level", "Outcome", "Upserted"]
+__all__ = ["Facet", "Hit", "Index", "IndexCounts", "Level", "Outcome", "Total", "Upserted"]

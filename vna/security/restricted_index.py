@@ -27,7 +27,7 @@ from vna.domain.query import (
     Words,
 )
 from vna.domain.records import IndexedInstance, Location
-from vna.ports.index import Index, IndexCounts, Upserted
+from vna.ports.index import Index, IndexCounts, Total, Upserted
 from vna.security.limits import STUDY_UID, Limits
 
 MOST_STUDIES = 10_000
@@ -82,11 +82,13 @@ class RestrictedIndex(Index):
         for hits in _batches(self._index.scroll(self._within(query), page), _BATCH):
             yield from self._told(query.level, hits)
 
-    def facets(self, query: Query, paths: Sequence[str], top: int = 20) -> dict[str, list[Facet]]:
+    def facets(
+        self, query: Query, paths: Sequence[str], top: int = 20, *, studies: bool = False
+    ) -> dict[str, list[Facet]]:
         """See :meth:`vna.ports.index.Index.facets`; SOP Classes in Study has none."""
         derived = [path for path in paths if path in _DERIVED] if self._takes_parts(query.level) else []
         plain = [path for path in paths if path not in derived]
-        found = self._index.facets(self._within(query), plain, top) if plain else {}
+        found = self._index.facets(self._within(query), plain, top, studies=studies) if plain else {}
         found |= {path: self._modalities(query, top) if path == _MODALITIES else [] for path in derived}
         return {path: found[path] for path in paths}
 
@@ -218,6 +220,10 @@ class RestrictedIndex(Index):
         self._refuse()
 
     def counts(self) -> IndexCounts:
+        """Refuse: they are of the whole archive."""
+        self._refuse()
+
+    def totals(self, path: str, top: int = 20) -> list[Total]:
         """Refuse: they are of the whole archive."""
         self._refuse()
 
