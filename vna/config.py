@@ -24,7 +24,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from vna.domain.errors import ConfigurationError
+from vna.domain.errors import ConfigurationError, InvalidInputError
+from vna.security.limits import Limits
 from vna.security.tls_files import TlsFiles
 from vna.security.tls_peer import binding
 
@@ -262,6 +263,11 @@ class OidcSettings(_Section):
     roles: dict[str, Literal["viewer", "technologist", "records-manager", "administrator"]] = Field(
         default_factory=dict, description="role by value of that claim; who has none of them may not sign in"
     )
+    limits: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="what somebody's reading is limited to (Keyword=value) by value of that claim;"
+        " who has such a value is limited, whatever others they have",
+    )
     audience: str = Field("", description="audience of bearer tokens for DICOMweb; empty: none are taken")
 
     @model_validator(mode="after")
@@ -269,7 +275,21 @@ class OidcSettings(_Section):
         if self.issuer and not (self.client_id and self.roles):
             message = "an issuer needs a client_id, and roles"
             raise ValueError(message)
+        for value, texts in self.limits.items():
+            try:
+                Limits.parse(texts)
+            except InvalidInputError as error:
+                message = f"limits of {value}: {error}"
+                raise ValueError(message) from error
         return self
+
+
+class WorklistSettings(_Section):
+    """The worklist (UPS)."""
+
+    keep_days: int = Field(
+        0, ge=0, description="days after which a completed or canceled work item is removed, unless locked; 0: never"
+    )
 
 
 class LogSettings(_Section):
@@ -304,6 +324,7 @@ class Settings(BaseSettings):
     conflict: ConflictSettings = ConflictSettings()
     audit: AuditSettings = AuditSettings()
     oidc: OidcSettings = OidcSettings()
+    worklist: WorklistSettings = WorklistSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -34,6 +34,8 @@ def list_(everything: bool, as_json: bool) -> None:
             last = each.steps[-1]
             what = each.instance or each.series or each.study
             click.echo(f"{each.id[:12]}  {last.when[:19]}  {each.state}  {each.instances:>6}  {last.who}  {what}")
+            if each.limits:
+                click.echo(f"    of what has {' and '.join(each.limits)} alone")
             if last.reason:
                 click.echo(f"    {last.reason}")
         if empty and not as_json:

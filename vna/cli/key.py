@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vna.cli.open_archive import open_archive
+from vna.cli.user import ONLY
+from vna.security.limits import Limits
 from vna.security.principals import Role
 
 
@@ -24,10 +26,11 @@ def command() -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it may do.")
 @click.option("--days", type=click.IntRange(min=0), default=0, help="Days until it ends; 0 for never.")
-def add(name: str, role: str, days: int) -> None:
+@ONLY
+def add(name: str, role: str, days: int, only: tuple[str, ...]) -> None:
     """Make a key and print it; it is told this once and not kept."""
     with open_archive() as archive:
-        click.echo(archive.accounts.add_key(name, Role(role), days))
+        click.echo(archive.accounts.add_key(name, Role(role), days, Limits.parse(only)))
 
 
 @command.command("list")
@@ -38,10 +41,10 @@ def show() -> None:
     if not keys:
         click.echo("there is no API key; to make one: vna key add NAME --role viewer")
         return
-    table = Table("id", "name", "role", "ends", box=None, pad_edge=False)
+    table = Table("id", "name", "role", "only", "ends", box=None, pad_edge=False)
     for key in keys:
         ends = datetime.fromtimestamp(key.expires, UTC).strftime("%Y-%m-%d %H:%M UTC") if key.expires else "never"
-        table.add_row(key.id, key.name, key.role, ends)
+        table.add_row(key.id, key.name, key.role, "\n".join(key.limits.texts), ends)
     Console().print(table)
 
 

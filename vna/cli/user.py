@@ -7,8 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from vna.cli.open_archive import open_archive
+from vna.security.limits import Limits
 from vna.security.principals import Role
 
+ONLY = click.option(
+    "--only",
+    metavar="KEYWORD=VALUE",
+    multiple=True,
+    help="Limit to instances with this value, such as InstitutionalDepartmentName=Cardiology. Several values of one"
+    " attribute are alternatives; several attributes must all hold.",
+)
 _ROLE = click.Choice([role.value for role in Role])
 
 
@@ -24,10 +32,11 @@ def command() -> None:
 @command.command("add")
 @click.argument("name")
 @click.option("--role", type=_ROLE, required=True, help="What the user may do.")
-def add(name: str, role: str) -> None:
+@ONLY
+def add(name: str, role: str, only: tuple[str, ...]) -> None:
     """Add a user and print the one-time password."""
     with open_archive() as archive:
-        given = archive.accounts.add_user(name, Role(role))
+        given = archive.accounts.add_user(name, Role(role), limits=Limits.parse(only))
     click.echo(f"{name.lower()} ({role}) may sign in with the one-time password  {given}")
 
 
@@ -39,10 +48,10 @@ def show() -> None:
     if not users:
         click.echo("there is no user; `vna up` makes the first one, or: vna user add NAME --role administrator")
         return
-    table = Table("name", "role", "state", box=None, pad_edge=False)
+    table = Table("name", "role", "only", "state", box=None, pad_edge=False)
     for user in users:
         state = "disabled" if user.disabled else "has a one-time password" if user.must_change else ""
-        table.add_row(user.name, user.role, state)
+        table.add_row(user.name, user.role, "\n".join(user.limits.texts), state)
     Console().print(table)
 
 
@@ -63,6 +72,19 @@ def role(name: str, role: str) -> None:
     with open_archive() as archive:
         archive.accounts.set_role(name, Role(role))
     click.echo(f"{name.lower()} is {role} now")
+
+
+@command.command("only")
+@click.argument("name")
+@click.argument("limits", metavar="[KEYWORD=VALUE]...", nargs=-1)
+@click.option("--everything", is_flag=True, help="Lift the limits.")
+def only(name: str, limits: tuple[str, ...], everything: bool) -> None:
+    """Limit what a user sees to instances with these values, in place of any limits there were."""
+    if bool(limits) == everything:
+        raise click.UsageError("give limits, or --everything to lift them")
+    with open_archive() as archive:
+        archive.accounts.set_limits(name, Limits.parse(limits))
+    click.echo(f"{name.lower()} sees {' and '.join(limits) if limits else 'everything'} now")
 
 
 @command.command("disable")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from vna.domain.errors import ConflictError, IntegrityError, NotFoundError
 from vna.domain.identity import FACT_PREFIX, identity
@@ -35,7 +35,9 @@ class Step:
 class DeletionRequest:
     """A request to delete a study, or if they are not empty, a series or an instance of it.
 
-    ``instances`` is how many it was of when it was made; ``steps`` are in the order they came.
+    ``instances`` is how many it was of when it was made; ``steps`` are in the order they came;
+    ``limits`` are those of who asked (:class:`vna.security.limits.Limits`, as texts): what they
+    did not see they did not ask to be deleted.
     """
 
     id: str
@@ -44,6 +46,7 @@ class DeletionRequest:
     instance: str
     instances: int
     steps: tuple[Step, ...]
+    limits: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
@@ -63,7 +66,9 @@ class Deletions:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
-    def request(self, uids: tuple[str, str, str], instances: int, who: str, reason: str = "") -> DeletionRequest:
+    def request(
+        self, uids: tuple[str, str, str], instances: int, who: str, reason: str = "", limits: tuple[str, ...] = ()
+    ) -> DeletionRequest:
         """Write a request down, once; return it, or the one there is already.
 
         Parameters
@@ -74,13 +79,15 @@ class Deletions:
             How many instances there are of it.
         who, reason
             Who asks, and why.
+        limits
+            What who asks is limited to: the request is of nothing else.
         """
-        name = identity("deletion", *uids)
+        name = identity("deletion", *uids, *limits)
         found = self._find(name)
         if found is not None and found.state == REQUESTED:
             return found
         steps = (*(found.steps if found else ()), Step(REQUESTED, iso_utc(now_us()), who, reason[:LONGEST_REASON]))
-        return self._write(DeletionRequest(name, *uids, instances, steps))
+        return self._write(DeletionRequest(name, *uids, instances, steps, limits))
 
     def withdraw(self, prefix: str, who: str, reason: str = "") -> DeletionRequest:
         """Withdraw a request, by the start of its id.
@@ -101,9 +108,7 @@ class Deletions:
         if request.state != REQUESTED:
             raise ConflictError(f"the request to delete {request.id} is {request.state}")
         steps = (*request.steps, Step(WITHDRAWN, iso_utc(now_us()), who, reason[:LONGEST_REASON]))
-        return self._write(
-            DeletionRequest(request.id, request.study, request.series, request.instance, request.instances, steps)
-        )
+        return self._write(replace(request, steps=steps))
 
     def list(self) -> Iterator[DeletionRequest]:
         """Yield every request, those that were withdrawn included."""
@@ -129,6 +134,7 @@ def _parse(key: str, data: bytes) -> DeletionRequest:
         document = json.loads(data)
         del document["kind"]
         steps = tuple(Step(**step) for step in document.pop("steps"))
-        return DeletionRequest(**document, steps=steps)
+        limits = tuple(document.pop("limits", ()))
+        return DeletionRequest(**document, steps=steps, limits=limits)
     except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(f"{key} is no request to delete: {error}") from error

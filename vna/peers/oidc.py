@@ -7,6 +7,7 @@ import hashlib
 import threading
 import time
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,6 +17,7 @@ import urllib3
 
 from vna.config import OidcSettings
 from vna.domain.errors import ConfigurationError, InvalidInputError, UnavailableError
+from vna.security.limits import NO_LIMITS, Limits
 from vna.security.principals import Role
 
 # None that a public key can be abused for as a shared secret, and not "none".
@@ -35,6 +37,7 @@ class Identity:
 
     name: str
     role: Role
+    limits: Limits = NO_LIMITS
 
 
 def challenge(verifier: str) -> str:
@@ -108,10 +111,24 @@ class OpenIdProvider:
         settings = self._settings
         name = claims.get(settings.name_claim) or claims.get("sub")
         values = claims.get(settings.role_claim)
-        given = values if isinstance(values, list) else [values]
-        found = {Role(settings.roles[value]) for value in given if isinstance(value, str) and value in settings.roles}
+        given = [value for value in (values if isinstance(values, list) else [values]) if isinstance(value, str)]
+        found = {Role(settings.roles[value]) for value in given if value in settings.roles}
         role = next((one for one in _ORDER if one in found), None)
-        return Identity(str(name)[:128], role) if name and role is not None else None
+        if not name or role is None:
+            return None
+        return Identity(str(name)[:128], role, self._limits(given))
+
+    def _limits(self, given: list[str]) -> Limits:
+        """Return the limits of somebody with some values: what any value that limits lets see.
+
+        Raises ``ConfigurationError`` where that cannot be said: rather nobody is let in than shown too much.
+        """
+        limited = [value for value in dict.fromkeys(given) if value in self._settings.limits]
+        try:
+            each = [Limits.parse(self._settings.limits[value]) for value in limited]
+            return reduce(Limits.joined, each) if each else NO_LIMITS
+        except InvalidInputError as error:
+            raise ConfigurationError(f"VNA_OIDC__LIMITS of {', '.join(limited)}: {error}") from error
 
     def _claims(self, token: str, audience: str) -> dict[str, Any] | None:
         try:

@@ -17,6 +17,7 @@ import orjson
 from vna.domain.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from vna.ports.objects import ObjectStore
 from vna.security import passwords
+from vna.security.limits import NO_LIMITS, Limits
 from vna.security.principals import Principal, Role
 
 _USERS = "security/users/"
@@ -42,6 +43,8 @@ class User:
         Whether the password was given to them, and they have to choose one.
     disabled
         Whether they may sign in no more.
+    limits
+        What an instance must have to be there for them at all.
     """
 
     name: str
@@ -49,11 +52,12 @@ class User:
     password: str
     must_change: bool = False
     disabled: bool = False
+    limits: Limits = NO_LIMITS
 
     @property
     def mark(self) -> str:
-        """What a session stands and falls with: another one when password, role or state have changed."""
-        text = f"{self.password}\0{self.role}\0{self.disabled}"
+        """What a session stands and falls with: another one when password, role, limits or state have changed."""
+        text = "\0".join((self.password, self.role, str(self.disabled), *(self.limits.texts if self.limits else ())))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -65,7 +69,7 @@ class ApiKey:
     ----------
     id
         Sixteen hex digits, part of the token.
-    name, role
+    name, role, limits
         As of a user.
     secret
         SHA-256 of the secret part (256 random bits), in hex digits.
@@ -78,6 +82,7 @@ class ApiKey:
     role: Role
     secret: str
     expires: int = 0
+    limits: Limits = NO_LIMITS
 
 
 class Accounts:
@@ -97,7 +102,7 @@ class Accounts:
 
     # Users.
 
-    def add_user(self, name: str, role: Role, password: str = "") -> str:
+    def add_user(self, name: str, role: Role, password: str = "", limits: Limits = NO_LIMITS) -> str:
         """Add a user; return the password, which is a one-time one if none was given.
 
         Raises ``ConflictError`` if there is one of this name, ``InvalidInputError`` for a name or a password that
@@ -107,7 +112,7 @@ class Accounts:
         given = password or passwords.one_time()
         if password:
             passwords.check_new(password, name)
-        user = User(name, role, passwords.digest(given), must_change=not password)
+        user = User(name, role, passwords.digest(given), must_change=not password, limits=limits)
         if not self._objects.put(_user_key(name), _dump(user), "application/json"):
             raise ConflictError(f"there is a user {name} already")
         return given
@@ -143,6 +148,10 @@ class Accounts:
         """Give a user another role; what sessions there are end."""
         self._save(replace(self.user(name), role=role))
 
+    def set_limits(self, name: str, limits: Limits) -> None:
+        """Give a user other limits, or none; what sessions there are end."""
+        self._save(replace(self.user(name), limits=limits))
+
     def disable(self, name: str) -> None:
         """Have a user sign in no more. The name stays: the audit trail speaks of it."""
         self._save(replace(self.user(name), disabled=True))
@@ -171,12 +180,12 @@ class Accounts:
 
     # Keys.
 
-    def add_key(self, name: str, role: Role, days: int = 0) -> str:
+    def add_key(self, name: str, role: Role, days: int = 0, limits: Limits = NO_LIMITS) -> str:
         """Add an API key; return the token, which is told this once and not kept."""
         name = _checked(name)
         identity, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         expires = int(self._clock()) + days * 86_400 if days else 0
-        key = ApiKey(identity, name, role, hashlib.sha256(secret.encode()).hexdigest(), expires)
+        key = ApiKey(identity, name, role, hashlib.sha256(secret.encode()).hexdigest(), expires, limits)
         self._objects.put(_api_key(identity), _dump(key), "application/json")
         return f"{KEY_PREFIX}{identity}_{secret}"
 
@@ -204,7 +213,7 @@ class Accounts:
         right = hmac.compare_digest(hashlib.sha256(found[2].encode()).hexdigest(), key.secret)
         if not right or (key.expires and key.expires <= self._clock()):
             return None
-        return Principal(key.name, key.role, "key")
+        return Principal(key.name, key.role, "key", limits=key.limits)
 
 
 @cache
@@ -228,14 +237,17 @@ def _api_key(identity: str) -> str:
 
 
 def _dump(document: User | ApiKey) -> bytes:
-    return orjson.dumps(asdict(document))
+    content = asdict(document)
+    content["limits"] = document.limits.texts
+    return orjson.dumps(content)
 
 
 def _load(data: bytes) -> dict[str, Any]:
     try:
         content: dict[str, Any] = orjson.loads(data)
         content["role"] = Role(content["role"])
-    except (ValueError, KeyError, TypeError) as error:
+        content["limits"] = Limits.parse(content.get("limits", ()))
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidInputError) as error:
         raise IntegrityError(f"a document of an account cannot be read: {error}") from error
     return content
 

@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vna.dicom.dictionary import keyword_of, tag_of
 from vna.domain.errors import InvalidInputError
 from vna.domain.levels import LEVEL_OF, VR_OF, visible_at
 from vna.domain.limits import COMBINED
 from vna.domain.query import AnyOf, Criterion, Level, SomeInstance
-from vna.normalise.pipeline import normalise
-from vna.normalise.terms import terms
 
 STUDY_UID = "0020000D"
 MOST_VALUES = 100
@@ -25,6 +22,7 @@ MOST_VALUES = 100
 _OF_A_WHOLE_STUDY = frozenset({"00080061", "00080062"})  # ModalitiesInStudy, SOPClassesInStudy: of no instance
 _EXAMPLE = "InstitutionalDepartmentName=Cardiology"
 
+# The dictionary takes a third of a second to load: only who has limits needs it.
 Rule = tuple[str, tuple[str, ...]]
 
 
@@ -61,6 +59,8 @@ class Limits:
     @property
     def texts(self) -> tuple[str, ...]:
         """As a person writes them; :meth:`parse` reads them again."""
+        from vna.dicom.dictionary import keyword_of
+
         return tuple(f"{keyword_of(int(path, 16))}={value}" for path, values in self.rules for value in values)
 
     def to_study(self, study: str) -> Limits:
@@ -104,7 +104,12 @@ class Limits:
         return (*own, *(AnyOf(path, ()) for path in untold), SomeInstance(self.combined))
 
 
+NO_LIMITS = Limits()
+
+
 def _path(keyword: str) -> str:
+    from vna.dicom.dictionary import keyword_of, tag_of
+
     tag = tag_of(keyword)
     path = f"{tag:08X}" if tag is not None else ""
     of_study = LEVEL_OF.get(path) in {Level.PATIENT, Level.STUDY} and VR_OF.get(path) != "SQ"
@@ -118,6 +123,10 @@ def _path(keyword: str) -> str:
 
 def _canonical(path: str, value: str) -> str:
     """Return a value as the index holds it."""
+    from vna.dicom.dictionary import keyword_of
+    from vna.normalise.pipeline import normalise
+    from vna.normalise.terms import terms
+
     if not value:
         return ""
     if set("*?\\") & set(value):

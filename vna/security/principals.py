@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vna.security.limits import NO_LIMITS, Limits
+
 
 class Role(StrEnum):
     """What somebody does with the archive.
@@ -30,6 +32,8 @@ class Permission(StrEnum):
     """Ask for instances to be deleted."""
     OBSERVE = "observe"
     """See the state of the archive: operations, metrics, quarantine."""
+    WORKLIST = "worklist"
+    """Read and change work items (UPS)."""
     OPERATE = "operate"
     """Change it: retry and drop what is in quarantine."""
     AUDIT = "read the audit trail"
@@ -37,16 +41,20 @@ class Permission(StrEnum):
 
 
 _GRANTED: dict[Role, frozenset[Permission]] = {
-    Role.VIEWER: frozenset({Permission.READ}),
-    Role.TECHNOLOGIST: frozenset({Permission.READ, Permission.STORE, Permission.OBSERVE}),
+    Role.VIEWER: frozenset({Permission.READ, Permission.WORKLIST}),
+    Role.TECHNOLOGIST: frozenset({Permission.READ, Permission.STORE, Permission.OBSERVE, Permission.WORKLIST}),
     Role.RECORDS_MANAGER: frozenset({Permission.READ, Permission.DELETE, Permission.OBSERVE, Permission.AUDIT}),
     Role.ADMINISTRATOR: frozenset(Permission),
 }
 
 
+_WITHIN_LIMITS = frozenset({Permission.READ, Permission.STORE, Permission.DELETE})
+"""What somebody with limits may at most: all else is of the archive as a whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What somebody's reading is limited to.
+    """The resources that a link opens.
 
     Attributes
     ----------
@@ -77,7 +85,9 @@ class Principal:
     must_change_password
         Whether they may do nothing before they have chosen a password.
     scope
-        What they are limited to, ``None`` if to nothing.
+        The resources they are limited to, ``None`` if to none.
+    limits
+        What an instance must have to be there for them at all.
     """
 
     name: str
@@ -85,10 +95,13 @@ class Principal:
     means: str
     must_change_password: bool = False
     scope: Scope | None = None
+    limits: Limits = NO_LIMITS
 
     def may(self, permission: Permission) -> bool:
         """Say whether they may do what needs a permission."""
-        return not self.must_change_password and permission in _GRANTED[self.role]
+        if self.must_change_password or (self.limits and permission not in _WITHIN_LIMITS):
+            return False
+        return permission in _GRANTED[self.role]
 
 
 def roles_with(permission: Permission) -> list[Role]:

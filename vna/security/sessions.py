@@ -17,12 +17,13 @@ from functools import cached_property
 from vna.domain.errors import NotFoundError
 from vna.ports.objects import ObjectStore
 from vna.security.accounts import Accounts, User
+from vna.security.limits import NO_LIMITS, Limits
 from vna.security.principals import Principal, Role
 
 SECONDS = 12 * 3600
 EXTERNAL_SECONDS = 3600
 """Of a session that the provider vouches for: who may no longer sign in there is out after an hour."""
-_EXTERNAL, _SEAL = "as-", "seal"
+_EXTERNAL, _LIMITS, _SEAL = "as-", "~", "seal"
 _SECRET = "security/session-secret"  # noqa: S105 - a key in the object store
 
 
@@ -54,9 +55,10 @@ class Sessions:
         body = f"{_encode(user.name)}.{int(self._clock()) + SECONDS}.{user.mark}"
         return f"{body}.{self._sign(body)}"
 
-    def issue_external(self, name: str, role: Role) -> str:
+    def issue_external(self, name: str, role: Role, limits: Limits = NO_LIMITS) -> str:
         """Return a session for somebody whom an identity provider has named; it ends with its time alone."""
-        body = f"{_encode(name)}.{int(self._clock()) + EXTERNAL_SECONDS}.{_EXTERNAL}{role}"
+        mark = f"{_EXTERNAL}{role}{_LIMITS}{_encode(chr(0).join(limits.texts))}"
+        body = f"{_encode(name)}.{int(self._clock()) + EXTERNAL_SECONDS}.{mark}"
         return f"{body}.{self._sign(body)}"
 
     def seal(self, text: str, seconds: int) -> str:
@@ -76,7 +78,7 @@ class Sessions:
         name, until, mark = body.split(".")
         if int(until) <= self._clock():
             return None
-        return base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode(), mark
+        return _decode(name), mark
 
     def read(self, session: str) -> Principal | None:
         """Return whose session it is, ``None`` for one that is over or was never issued."""
@@ -85,14 +87,18 @@ class Sessions:
             return None
         name, mark = parts
         if mark.startswith(_EXTERNAL):
-            return Principal(name, Role(mark.removeprefix(_EXTERNAL)), "session")
+            role, told, limits = mark.removeprefix(_EXTERNAL).partition(_LIMITS)
+            if not told:  # of a version that knew no limits: whoever it is signs in again
+                return None
+            texts = filter(None, _decode(limits).split("\0"))
+            return Principal(name, Role(role), "session", limits=Limits.parse(texts))
         try:
             user = self._accounts.user(name)
         except NotFoundError:
             return None
         if user.disabled or not hmac.compare_digest(user.mark, mark):
             return None
-        return Principal(user.name, user.role, "session", must_change_password=user.must_change)
+        return Principal(user.name, user.role, "session", must_change_password=user.must_change, limits=user.limits)
 
     def _sign(self, body: str) -> str:
         return hmac.new(self._secret, body.encode(), hashlib.sha256).hexdigest()
@@ -100,3 +106,7 @@ class Sessions:
 
 def _encode(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode("utf-8", "replace")).decode().rstrip("=")
+
+
+def _decode(text: str) -> str:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()

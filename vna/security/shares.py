@@ -14,6 +14,7 @@ import orjson
 
 from vna.domain.errors import IntegrityError, InvalidInputError, NotFoundError
 from vna.ports.objects import ObjectStore
+from vna.security.limits import NO_LIMITS, Limits
 from vna.security.principals import Principal, Role, Scope
 
 _SHARES = "security/shares/"
@@ -42,6 +43,8 @@ class Share:
         For whom, in the words of who made it.
     hide_patient
         Whether it shows pictures alone, without the patient's details.
+    limits
+        Those of who made it: nobody shows to others what is not there for themselves.
     """
 
     id: str
@@ -52,11 +55,13 @@ class Share:
     by: str
     note: str = ""
     hide_patient: bool = False
+    limits: Limits = NO_LIMITS
 
     @property
     def principal(self) -> Principal:
         """Who comes by the link."""
-        return Principal(f"share-{self.id}", Role.VIEWER, "share", scope=Scope(self.study, self.hide_patient))
+        scope = Scope(self.study, self.hide_patient)
+        return Principal(f"share-{self.id}", Role.VIEWER, "share", scope=scope, limits=self.limits)
 
 
 class Shares:
@@ -75,7 +80,14 @@ class Shares:
         self._clock = clock
 
     def add(
-        self, study: str, by: str, *, days: int = 7, note: str = "", hide_patient: bool = False
+        self,
+        study: str,
+        by: str,
+        *,
+        days: int = 7,
+        note: str = "",
+        hide_patient: bool = False,
+        limits: Limits = NO_LIMITS,
     ) -> tuple[Share, str]:
         """Make a link; return it, and the token that opens it, which is told this once and not kept.
 
@@ -86,9 +98,10 @@ class Shares:
         now = int(self._clock())
         secret = secrets.token_urlsafe(32)
         share = Share(
-            secrets.token_hex(8), study, _digest(secret), now, now + days * _DAY, by, note[:200], hide_patient
+            secrets.token_hex(8), study, _digest(secret), now, now + days * _DAY, by, note[:200], hide_patient, limits
         )
-        self._objects.put(_key(share.id), orjson.dumps(asdict(share)), "application/json")
+        content = asdict(share) | {"limits": limits.texts}
+        self._objects.put(_key(share.id), orjson.dumps(content), "application/json")
         return share, f"{share.id}-{secret}"
 
     def list(self, study: str = "") -> Iterator[Share]:
@@ -97,14 +110,18 @@ class Shares:
             if data is not None and (not study or _parse(data).study == study):
                 yield _parse(data)
 
-    def remove(self, identity: str) -> Share:
-        """Revoke a link and return it; raises ``NotFoundError``."""
+    def get(self, identity: str) -> Share:
+        """Return a link; raises ``NotFoundError``."""
         if not re.fullmatch(r"[0-9a-f]{16}", identity):
             raise NotFoundError(f"nothing is shared as {identity}")
         try:
-            share = _parse(self._objects.get(_key(identity)))
+            return _parse(self._objects.get(_key(identity)))
         except NotFoundError:
             raise NotFoundError(f"nothing is shared as {identity}") from None
+
+    def remove(self, identity: str) -> Share:
+        """Revoke a link and return it; raises ``NotFoundError``."""
+        share = self.get(identity)
         self._objects.delete(_key(identity))
         return share
 
@@ -131,6 +148,7 @@ def _key(identity: str) -> str:
 
 def _parse(data: bytes) -> Share:
     try:
-        return Share(**orjson.loads(data))
-    except (ValueError, TypeError) as error:
+        content = orjson.loads(data)
+        return Share(**(content | {"limits": Limits.parse(content.get("limits", ()))}))
+    except (ValueError, TypeError, AttributeError, InvalidInputError) as error:
         raise IntegrityError(f"the document of a shared study cannot be read: {error}") from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vna.ports.index import Index
 from vna.security.principals import Principal
+from vna.security.restricted_index import RestrictedIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class Views:
     def __init__(self, index: Index) -> None:
         self._index = index
 
-    def of(self, _principal: Principal) -> View:
+    def of(self, principal: Principal) -> View:
         """Return what a principal sees."""
-        return View(self._index)
+        limits = principal.limits
+        if principal.scope is not None:
+            limits = limits.to_study(principal.scope.study)
+        return View(RestrictedIndex(self._index, limits) if limits else self._index)

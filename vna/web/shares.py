@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -137,9 +138,9 @@ async def add(site: Site, request: Request) -> Response:
         raise InvalidInputError("the days are no number")
 
     def make() -> tuple[Share, str]:
-        hide = fields.get("hide") == "on"
+        note, hide = fields.get("note", ""), fields.get("hide") == "on"
         return site.archive.shares.add(
-            uid, principal.name, days=int(days), note=fields.get("note", ""), hide_patient=hide
+            uid, principal.name, days=int(days), note=note, hide_patient=hide, limits=principal.limits
         )
 
     share, token = await site.in_thread(make)
@@ -158,12 +159,29 @@ async def revoke(site: Site, request: Request) -> Response:
     """Answer the button that revokes a link."""
     if await read_form(request) is None:
         return problem(request, 403, "Not from here", "This form was not sent by a page of the archive.")
-    share = await site.in_thread(site.archive.shares.remove, request.path_params["share"])
+    share = await site.in_thread(site.archive.shares.get, request.path_params["share"])
+    if not await site.in_thread(_there, site, request, [share]):
+        raise NotFoundError(f"nothing is shared as {share.id}")
+    await site.in_thread(site.archive.shares.remove, share.id)
     return RedirectResponse(f"/ui/shares?{view_text.query(study=share.study)}", 303)
 
 
+def _there(site: Site, request: Request, shares: Iterable[Share]) -> list[Share]:
+    """Return the links to studies that are there for whoever asks, the latest first.
+
+    Who has no limits sees those to studies that are gone, too.
+    """
+    principal: Principal = request.state.principal
+    found = sorted(shares, key=lambda each: -each.created)
+    if not principal.limits:
+        return found
+    query = Query(Level.STUDY, (AnyOf(STUDY_UID, tuple({each.study for each in found})),))
+    there = {view_text.first(hit.attributes, STUDY_UID) for hit in site.view(request).index.query(query)}
+    return [each for each in found if each.study in there]
+
+
 async def _list(site: Site, request: Request, study: str, made: str = "") -> Response:
-    found = await site.in_thread(lambda: sorted(site.archive.shares.list(study), key=lambda each: -each.created))
+    found = await site.in_thread(lambda: _there(site, request, site.archive.shares.list(study)))
     now = time.time()
     rows = [
         {

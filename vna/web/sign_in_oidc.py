@@ -90,6 +90,6 @@ async def _finish(site: Site, request: Request, kept: dict[str, str]) -> Respons
         return problem(
             request, 403, "No role here", "You are signed in there, but have no role in this archive. Ask who runs it."
         )
-    session = await site.in_thread(site.archive.sessions.issue_external, found.name, found.role)
+    session = await site.in_thread(site.archive.sessions.issue_external, found.name, found.role, found.limits)
     tell(site, request, found.name)
     return with_session(site, request, session, kept["next"])

@@ -93,7 +93,9 @@ class Credentials:
     def _vouched(self, token: str) -> Principal | None:
         provider = self._gateway.archive.oidc
         identity = provider.check_token(token) if provider is not None else None
-        return Principal(identity.name, identity.role, "token") if identity is not None else None
+        if identity is None:
+            return None
+        return Principal(identity.name, identity.role, "token", limits=identity.limits)
 
     async def _basic(self, value: str, address: str) -> Principal:
         try:
@@ -111,7 +113,8 @@ class Credentials:
             user = self._gateway.archive.accounts.sign_in(name, password)
             if user is None:
                 return None
-            return Principal(user.name, user.role, "password", must_change_password=user.must_change)
+            changing = user.must_change
+            return Principal(user.name, user.role, "password", must_change_password=changing, limits=user.limits)
 
         found = await self._look_up(f"basic {value}", _PASSWORD_SECONDS, check)
         if found is None:

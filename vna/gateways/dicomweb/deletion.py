@@ -13,8 +13,8 @@ from starlette.responses import Response
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.lifecycle.deletion import LONGEST_REASON, DeletionRequest, Deletions
-from vna.ports.index import Index
 from vna.retrieve.select import select
+from vna.security.principals import Principal
 
 
 async def request_deletion(gateway: Gateway, request: Request) -> Response:
@@ -26,13 +26,14 @@ async def request_deletion(gateway: Gateway, request: Request) -> Response:
         raise HttpError(400, "invalid-query", detail)
     path = request.path_params
     uids = (path["study"], path.get("series", ""), path.get("instance", ""))
-    who = request.state.principal.name
-    noted = await gateway.in_thread(_request, gateway, gateway.view(request).index, uids, who, reason)
+    noted = await gateway.in_thread(_request, gateway, request, uids, reason)
     body = {"request": noted.id, "state": noted.state, "instances": noted.instances, "requested": noted.steps[-1].when}
     return Response(orjson.dumps(body), 202, media_type="application/json")
 
 
-def _request(gateway: Gateway, index: Index, uids: tuple[str, str, str], who: str, reason: str) -> DeletionRequest:
+def _request(gateway: Gateway, request: Request, uids: tuple[str, str, str], reason: str) -> DeletionRequest:
     study, series, instance = uids
-    found = select(index, study, series or None, instance or None)
-    return Deletions(gateway.archive.objects).request(uids, len(found), who, reason)
+    found = select(gateway.view(request).index, study, series or None, instance or None)
+    principal: Principal = request.state.principal
+    deletions = Deletions(gateway.archive.objects)
+    return deletions.request(uids, len(found), principal.name, reason, principal.limits.texts)
