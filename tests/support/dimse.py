@@ -19,6 +19,7 @@ from vna.gateways.dimse.connection import Services
 from vna.gateways.dimse.server import Gateway, open_listener
 from vna.ingest.receive import Hints, Receiver
 from vna.ingest.spool import Spool
+from vna.security.audit import Recorder
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -37,10 +38,17 @@ def make_receiver(folder: Path, min_free_bytes: int = 0) -> Receiver:
 class RunningGateway:
     """A gateway in this process, on a free port of the loopback address."""
 
-    def __init__(self, folder: Path, receiver: Receiver | None, services: Services | None, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        receiver: Receiver | None,
+        services: Services | None,
+        audit: Recorder | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings: DimseSettings = load_settings(dimse={"port": free_port(), **settings}).dimse
         self.receiver = receiver or make_receiver(folder)
-        self.gateway = Gateway(self.settings, self.receiver, services)
+        self.gateway = Gateway(self.settings, self.receiver, services, audit)
         self.gateway.start(open_listener(self.settings))
 
     @property
@@ -63,9 +71,13 @@ class RunningGateway:
 
 @contextlib.contextmanager
 def running_gateway(
-    folder: Path, receiver: Receiver | None = None, services: Services | None = None, **settings: Any
+    folder: Path,
+    receiver: Receiver | None = None,
+    services: Services | None = None,
+    audit: Recorder | None = None,
+    **settings: Any,
 ) -> Iterator[RunningGateway]:
-    gateway = RunningGateway(folder, receiver, services, **settings)
+    gateway = RunningGateway(folder, receiver, services, audit, **settings)
     try:
         yield gateway
     finally:

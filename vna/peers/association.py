@@ -105,7 +105,9 @@ class Association:
 
     def _negotiate(self, destination: Destination, calling: str, proposals: Sequence[Proposal]) -> Channel:
         try:
-            self._socket.sendall(associate_request(destination.ae_title, calling, proposals))
+            # A peer that has closed already may have said why: that is to be read.
+            with suppress(ConnectionError, ssl.SSLEOFError):
+                self._socket.sendall(associate_request(destination.ae_title, calling, proposals))
             kind, answer = self._read_answer()
         except OSError as error:
             # Since TLS 1.3 a server looks at the client's certificate after the client has done its handshake.
@@ -143,7 +145,8 @@ class Association:
         while len(data) < size:
             got = self._socket.recv(size - len(data))
             if not got:
-                raise OSError("connection closed")
+                unsaid = not data and not isinstance(self._socket, ssl.SSLSocket)
+                raise OSError("connection closed" + ("; does it speak TLS there?" if unsaid else ""))
             data += got
         return bytes(data)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import time
 
 from vna.security import tls_errors
 from vna.security.tls_peer import PeerCertificate
+
+_LINGER_SECONDS = 1.0
 
 
 class HandshakeError(Exception):
@@ -51,8 +55,30 @@ def secure(
     """
     connection.settimeout(seconds)
     try:
-        secured = context.wrap_socket(connection, server_side=True)
-        return secured, PeerCertificate.of(secured)
+        secured = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
     except (OSError, ValueError) as error:
         connection.close()
+        raise HandshakeError(tls_errors.explain(error), alert=False) from error
+    try:
+        secured.do_handshake()
+        return secured, PeerCertificate.of(secured)
+    except (OSError, ValueError) as error:
+        _close(secured)
         raise HandshakeError(tls_errors.explain(error), alert=tls_errors.distrusted(error)) from error
+
+
+def _close(connection: ssl.SSLSocket) -> None:
+    """Close once the peer has done so, or a moment has passed.
+
+    To close with bytes unread would reset the connection, and the peer might never
+    see the alert that tells it what is wrong.
+    """
+    until = time.monotonic() + _LINGER_SECONDS
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_WR)
+        while (left := until - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not socket.socket.recv(connection, 1 << 16):
+                break
+    with contextlib.suppress(OSError):
+        connection.close()
