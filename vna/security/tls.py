@@ -1,8 +1,8 @@
 """TLS as BCP 195 asks for it (RFC 8996, RFC 9325; PS3.15 B.12): one kind of context for listeners, one for clients.
 
 Versions 1.2 and 1.3, with the four suites that RFC 9325 4.2 recommends for 1.2
-and those of 1.3; no compression, no renegotiation, no resumption, so that each
-connection shows its certificates anew.
+and those of 1.3; no compression, no renegotiation, no session tickets, whose key
+would undo forward secrecy for as long as the process runs (RFC 9325 3.4).
 """
 
 from __future__ import annotations
