@@ -15,9 +15,10 @@ from vna.config import Settings
 from vna.config import settings as configured
 from vna.ingest.receive import ingest_queue
 from vna.queue.celery_queue import broker_conf, direct_queue
-from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SEAL_TASK, SWEEP_TASK, audit_queue, queue_names
+from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SEAL_TASK, SWEEP_TASK, TIERS_TASK, audit_queue, queue_names
 
 _HEARTBEAT_SECONDS = 15
+_TIERS_SECONDS = 30
 
 
 def make_app(settings: Settings) -> Celery:
@@ -60,6 +61,11 @@ def schedule(settings: Settings) -> dict[str, Any]:
             "task": HEARTBEAT_TASK,
             "schedule": timedelta(seconds=_HEARTBEAT_SECONDS),
             "options": {"queue": LIFECYCLE, "expires": 2 * _HEARTBEAT_SECONDS},
+        },
+        "tiers": {
+            "task": TIERS_TASK,
+            "schedule": timedelta(seconds=_TIERS_SECONDS),
+            "options": {"queue": LIFECYCLE, "expires": 2 * _TIERS_SECONDS},
         },
     }
 

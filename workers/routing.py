@@ -20,6 +20,7 @@ FEDERATION = "federation"
 SWEEP_TASK = "vna.ingest.sweep"
 SEAL_TASK = "vna.audit.seal"
 HEARTBEAT_TASK = "vna.lifecycle.heartbeat"
+TIERS_TASK = "vna.lifecycle.tiers"
 
 
 def audit_queue(spool_id: str) -> str:

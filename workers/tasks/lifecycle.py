@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 
+import structlog
 from celery import Celery
 
 from vna.config import Settings
+from vna.domain.errors import ArchiveError
 from vna.domain.origin import iso_utc, now_us
+from vna.lifecycle import tiers
 from workers.process import WorkerProcess
-from workers.routing import HEARTBEAT_TASK
+from workers.routing import HEARTBEAT_TASK, TIERS_TASK
+
+log = structlog.get_logger(__name__)
 
 
 def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
     """Give the tasks to an app."""
-    del process
 
     def heartbeat() -> None:
         # Went through beat, broker and worker: that it is young says more than any process id.
@@ -25,4 +29,17 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
         draft.write_text(json.dumps({"when": iso_utc(now_us()), "host": settings.host_id, "pid": os.getpid()}))
         os.replace(draft, target)
 
+    def count_tiers() -> None:
+        try:
+            found = tiers.advance(process.parts.archive.objects)
+        except ArchiveError as error:
+            # What was counted is kept; the next step goes on.
+            log.warning("the count of the tiers waits", error=str(error))
+            return
+        if found is not None:
+            log.info(
+                "tiers counted", instances=found.instances, tiers=len(found.tiers), seconds=round(found.seconds, 1)
+            )
+
     app.task(name=HEARTBEAT_TASK)(heartbeat)
+    app.task(name=TIERS_TASK)(count_tiers)
