@@ -89,6 +89,10 @@ class Profile:
             return Action.KEEP if tag in SAFE_TEXTS else Action.EMPTY
         return Action.KEEP if vr in BULK_VRS and tag in SAFE_BINARY else Action.REMOVE
 
+    def is_matched(self, path: str) -> bool:
+        """Say whether there is a search by an attribute, if only by whole values."""
+        return self.searchable(path, whole=True)
+
     def searchable(self, path: str, *, whole: bool) -> bool:
         """Say whether a search by an attribute tells nothing but what its value does, which is seen anyway.
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vna.deidentify.dataset import Deidentifier
+from vna.deidentify.outgoing import outgoing_digest, outgoing_syntax
 from vna.deidentify.pixels import refusal
 from vna.dicom.dictionary import PIXEL_TAGS
-from vna.dicom.elements import EXPLICIT_LITTLE, NATIVE
 from vna.dicom.header import Bulk, Header
 from vna.dicom.rewrite import pixel_unit
 from vna.dicom.write import BulkValue, DataSetWriter, file_meta
@@ -77,11 +77,6 @@ class DeidentifiedInstance:
                 yield from (piece[at : at + chunk] for at in range(0, len(piece), chunk))
 
 
-def outgoing_syntax(transfer_syntax: str) -> str:
-    """Return the transfer syntax that an instance of one goes out in: native pixel data as explicit little endian."""
-    return EXPLICIT_LITTLE if transfer_syntax in NATIVE or not transfer_syntax else transfer_syntax
-
-
 def deidentify(metadata: Metadata, deidentifier: Deidentifier) -> DeidentifiedInstance:
     """De-identify an instance by its metadata; no bulk value is read.
 
@@ -101,7 +96,7 @@ def deidentify(metadata: Metadata, deidentifier: Deidentifier) -> DeidentifiedIn
     if not why:
         why = builder.run(attributes, syntax)
     shown = Header(attributes, bulk if why else builder.moved(), syntax)
-    digest = deidentifier.pseudonyms.digest(metadata.digest, repr(deidentifier.profile.options))
+    digest = outgoing_digest(metadata.digest, deidentifier)
     document = dump_metadata(Metadata(metadata.key, digest, builder.size, 0, _NOBODY, shown, ()))
     original = replace(metadata, changes=(), header=replace(header, attributes={}, bulk={}, meta={}, warnings=()))
     kept = 2 * len(document) + 200 * len(builder.parts) + 500

@@ -1,0 +1,172 @@
+"""The index as somebody sees it who must not learn whose the studies are."""
+
+# ruff: noqa: ARG002 - what is refused is not looked at
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import NoReturn
+
+from vna.deidentify.dataset import Deidentifier
+from vna.deidentify.outgoing import outgoing
+from vna.dicom.dictionary import public_vr, show_tag
+from vna.domain.errors import InvalidQueryError, UnsupportedError
+from vna.domain.query import (
+    AnyOf,
+    Criterion,
+    DateTimeRange,
+    Facet,
+    Hit,
+    Level,
+    Query,
+    Resembles,
+    Selector,
+    SomeInstance,
+    State,
+    Words,
+)
+from vna.domain.records import IndexedInstance, Location
+from vna.ports.index import Index, IndexCounts, Total, Upserted
+
+_PATIENT_ID = "00100020"
+
+
+class DeidentifiedIndex(Index):
+    """Searches whose results are de-identified, and that can be asked for nothing that the results do not show.
+
+    A search by what is removed would tell it: who is found by a name has the
+    name. So it raises ``InvalidQueryError``. Lists of patients are not to be
+    had: they are in the order of names. With dates removed, studies come in the
+    order of their identities. For reading alone.
+
+    Parameters
+    ----------
+    index
+        What it is about.
+    deidentifier
+        What results pass through.
+    """
+
+    def __init__(self, index: Index, deidentifier: Deidentifier) -> None:
+        self._index = index
+        self._deidentifier = deidentifier
+        self._profile = deidentifier.profile
+
+    # ---- searches
+
+    def query(self, query: Query) -> list[Hit]:
+        """See :meth:`vna.ports.index.Index.query`."""
+        return [self._told(hit) for hit in self._index.query(self._asked(query))]
+
+    def count(self, query: Query) -> int:
+        """See :meth:`vna.ports.index.Index.count`."""
+        return self._index.count(self._asked(query))
+
+    def scroll(self, query: Query, page: int = 1000) -> Iterator[Hit]:
+        """See :meth:`vna.ports.index.Index.scroll`."""
+        return map(self._told, self._index.scroll(self._asked(query), page))
+
+    def facets(
+        self, query: Query, paths: Sequence[str], top: int = 20, *, studies: bool = False
+    ) -> dict[str, list[Facet]]:
+        """See :meth:`vna.ports.index.Index.facets`; of values, those are told that are seen."""
+        seen = [path for path in paths if self._profile.searchable(path, whole=True)]
+        found = self._index.facets(self._asked(query), seen, top, studies=studies) if seen else {}
+        return {path: [each for each in found.get(path, []) if self._is_seen(path, each.value)] for path in paths}
+
+    def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
+        """See :meth:`vna.ports.index.Index.locate`."""
+        if selector.patient_id is not None:
+            raise _unseen(_PATIENT_ID)
+        self._check(criteria)
+        return (outgoing(each, self._deidentifier) for each in self._index.locate(selector, criteria))
+
+    def check(self) -> None:
+        """See :meth:`vna.ports.index.Index.check`."""
+        self._index.check()
+
+    # ---- what is asked
+
+    def _asked(self, query: Query) -> Query:
+        if query.level is Level.PATIENT:
+            raise InvalidQueryError("patients are not listed for who sees de-identified data alone; search for studies")
+        self._check(query.criteria)
+        return replace(query, by_identity=query.by_identity or not self._profile.options.dates)
+
+    def _check(self, criteria: Iterable[Criterion]) -> None:
+        for each in criteria:
+            if isinstance(each, Words):
+                raise InvalidQueryError(
+                    "there is no search by words for who sees de-identified data alone: names are among the words"
+                )
+            if isinstance(each, SomeInstance):
+                paths = [path for path, _ in each.values]
+            elif isinstance(each, DateTimeRange):
+                paths = [each.date_path, each.time_path]
+            else:
+                paths = [each.path]
+            whole = isinstance(each, (AnyOf, SomeInstance))
+            for path in paths:
+                if isinstance(each, Resembles) or not self._profile.searchable(path, whole=whole):
+                    raise _unseen(path, whole=whole)
+
+    def _is_seen(self, path: str, value: str) -> bool:
+        tag = path[-8:]
+        return self._deidentifier.value_may_be_seen(tag, public_vr(int(tag, 16)), value)
+
+    # ---- what is told
+
+    def _told(self, hit: Hit) -> Hit:
+        location = hit.location and outgoing(hit.location, self._deidentifier)
+        return replace(hit, attributes=self._deidentifier.data_set(hit.attributes), location=location)
+
+    # ---- what is not for somebody's eyes, or not reading
+
+    def upsert(self, instances: Sequence[IndexedInstance]) -> list[Upserted]:
+        """Refuse."""
+        _refuse()
+
+    def refresh(self) -> None:
+        """Refuse."""
+        _refuse()
+
+    def versions(self, instance_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Refuse: they tell of the originals."""
+        _refuse()
+
+    def remove(self, instance_ids: Sequence[str]) -> int:
+        """Refuse."""
+        _refuse()
+
+    def totals(self, path: str, top: int = 20) -> list[Total]:
+        """Refuse: they are of the archive as a whole."""
+        _refuse()
+
+    def counts(self) -> IndexCounts:
+        """Refuse: they are of the archive as a whole."""
+        _refuse()
+
+    def get_state(self, key: str) -> State | None:
+        """Refuse."""
+        _refuse()
+
+    def put_state(self, key: str, value: dict[str, object], expected: str | None) -> State:
+        """Refuse."""
+        _refuse()
+
+    def rebuild(self) -> AbstractContextManager[Index]:
+        """Refuse."""
+        _refuse()
+
+
+def _unseen(path: str, *, whole: bool = True) -> InvalidQueryError:
+    tag = path.rpartition(".")[2]
+    name = show_tag(int(tag, 16)) if "@" not in tag else tag
+    why = "it is removed" if whole else "it is removed, or to be searched by whole values alone"
+    return InvalidQueryError(f"{name} is not matched for who sees de-identified data alone: {why}", attribute=path)
+
+
+def _refuse() -> NoReturn:
+    raise UnsupportedError("what is de-identified is for reading alone")
