@@ -9,6 +9,7 @@ from vna.config import Settings
 
 # A gateway needs no parser and a client no committer: what is not used is not imported.
 if TYPE_CHECKING:
+    from vna.deidentify.dataset import Deidentifier
     from vna.domain.audit import Participant
     from vna.ingest.commit import Committer
     from vna.ingest.quarantine import Quarantine
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from vna.ports.index import Index
     from vna.ports.objects import ObjectStore
     from vna.ports.queue import Queue
+    from vna.retrieve.deidentified import DeidentifiedObjects
     from vna.security.accounts import Accounts
     from vna.security.audit import Recorder
     from vna.security.audit_forward import Forwarder
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from vna.security.audit_search import AuditReader
     from vna.security.sessions import Sessions
     from vna.security.shares import Shares
+    from vna.security.views import View, Views
     from vna.workitems.worklist import Worklist
-    from vna.security.views import Views
 
 
 class Archive:
@@ -168,9 +170,45 @@ class Archive:
     @cached_property
     def views(self) -> Views:
         """What each principal sees."""
-        from vna.security.views import Views
+        from vna.security.views import View, Views
 
-        return Views(self.index)
+        return Views(self.index, self.objects, self._deidentified)
+
+    @cached_property
+    def deidentifier(self) -> Deidentifier:
+        """What a researcher's data passes through."""
+        from vna.deidentify.dataset import Deidentifier
+        from vna.deidentify.options import Options
+        from vna.deidentify.profile import Profile
+        from vna.deidentify.pseudonyms import Pseudonyms
+
+        settings = self.settings.deidentify
+        options = Options(
+            dates=settings.dates == "retain",
+            descriptors=settings.descriptors == "retain",
+            devices=settings.devices == "retain",
+            patient=settings.patient_characteristics == "retain",
+        )
+        return Deidentifier(Profile(options), Pseudonyms(self.objects))
+
+    @cached_property
+    def _deidentified_objects(self) -> DeidentifiedObjects:
+        from vna.retrieve.deidentified import DeidentifiedObjects
+
+        return DeidentifiedObjects(self.objects, self.deidentifier)
+
+    def _deidentified(self, index: Index) -> View:
+        from vna.deidentify.index import DeidentifiedIndex
+        from vna.security.views import View
+
+        objects = self._deidentified_objects
+        return View(
+            DeidentifiedIndex(index, self.deidentifier),
+            objects,
+            deidentified=True,
+            release=objects.release,
+            matches=self.deidentifier.profile.is_matched,
+        )
 
     @cached_property
     def worklist(self) -> Worklist:

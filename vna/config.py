@@ -292,6 +292,19 @@ class WorklistSettings(_Section):
     )
 
 
+class DeidentifySettings(_Section):
+    """What the role researcher sees: PS3.15 Annex E, the basic profile with the options chosen here."""
+
+    dates: Literal["remove", "retain"] = Field("remove", description="dates and times but birth dates (113106)")
+    descriptors: Literal["remove", "retain"] = Field(
+        "remove", description="descriptions of studies, series and protocols, unless a name is found in them"
+    )
+    devices: Literal["remove", "retain"] = Field("remove", description="serial numbers and names of devices (113109)")
+    patient_characteristics: Literal["remove", "retain"] = Field(
+        "remove", description="sex, age, size, weight, ethnic group, smoking status, pregnancy (113108)"
+    )
+
+
 class LogSettings(_Section):
     """Logging."""
 
@@ -324,6 +337,7 @@ class Settings(BaseSettings):
     conflict: ConflictSettings = ConflictSettings()
     audit: AuditSettings = AuditSettings()
     oidc: OidcSettings = OidcSettings()
+    deidentify: DeidentifySettings = DeidentifySettings()
     worklist: WorklistSettings = WorklistSettings()
     log: LogSettings = LogSettings()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vna.domain.records import Location
 from vna.ports.index import Index
-from vna.security.principals import Principal
+from vna.ports.objects import ObjectStore
+from vna.security.principals import Permission, Principal
 from vna.security.restricted_index import RestrictedIndex
 
 
@@ -17,12 +20,22 @@ class View:
     ----------
     index
         Finds what they may see; all else is not there.
-    deidentifier
-        What the contents pass through before they see them, ``None`` for nothing.
+    objects
+        Has the contents of what the index finds, as they may see them.
+    deidentified
+        Whether what they see is de-identified.
+    release
+        Returns those of some instances whose contents they may have, with their
+        sizes as they go out; raises ``WithheldError`` if they may have none.
+    matches
+        Says whether there is a search by an attribute, given its path.
     """
 
     index: Index
-    deidentifier: None = None
+    objects: ObjectStore
+    deidentified: bool = False
+    release: Callable[[Sequence[Location]], list[Location]] = list
+    matches: Callable[[str], bool] = lambda _path: True
 
 
 class Views:
@@ -32,14 +45,23 @@ class Views:
     ----------
     index
         Finds everything.
+    objects
+        Has everything.
+    deidentified
+        Makes the view of somebody who may see what an index finds, but not whose it is.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, objects: ObjectStore, deidentified: Callable[[Index], View]) -> None:
         self._index = index
+        self._objects = objects
+        self._deidentified = deidentified
 
     def of(self, principal: Principal) -> View:
         """Return what a principal sees."""
         limits = principal.limits
         if principal.scope is not None:
             limits = limits.to_study(principal.scope.study)
-        return View(RestrictedIndex(self._index, limits) if limits else self._index)
+        index = RestrictedIndex(self._index, limits) if limits else self._index
+        if not principal.may(Permission.READ):
+            return self._deidentified(index)
+        return View(index, self._objects)
