@@ -170,7 +170,7 @@ class Archive:
     @cached_property
     def views(self) -> Views:
         """What each principal sees."""
-        from vna.security.views import View, Views
+        from vna.security.views import Views
 
         return Views(self.index, self.objects, self._deidentified)
 

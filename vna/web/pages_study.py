@@ -69,7 +69,8 @@ async def instance(site: Site, request: Request) -> Response:
     place = max(1, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1
     path = request.path_params
     uids = (path["study"], path["series"], path.get("instance"))
-    found = await site.in_thread(_instance, site.view(request).index, site.archive.objects, uids, place)
+    view = site.view(request)
+    found = await site.in_thread(_instance, view.index, view.objects, uids, place)
     location = found.hit.location
     assert location is not None
     facts = {

@@ -12,10 +12,9 @@ from vna.dicom.header import Bulk
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import NotFoundError
 from vna.domain.records import Location
-from vna.gateways.dicomweb.conditional import located
+from vna.gateways.dicomweb.conditional import released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
-from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.media import OCTETS, with_syntax
 from vna.gateways.dicomweb.negotiate import STORED, Offer, negotiate
 from vna.gateways.dicomweb.streaming import stream
@@ -42,9 +41,9 @@ async def retrieve_pixels(gateway: Gateway, request: Request) -> Response:
 
 async def _answer(gateway: Gateway, request: Request, paths: Collection[str] | None) -> Response:
     choice = negotiate(gateway.accept(request), OFFERS)
-    found = await gateway.in_thread(located, gateway, request)
+    found = await gateway.in_thread(released, gateway, request)
     _check(found, choice.syntaxes)
-    parts = _Parts(gateway, gateway.links(request), choice.syntaxes, paths)
+    parts = _Parts(gateway, request, choice.syntaxes, paths)
     boundary = new_boundary()
     headers = {"Content-Type": related_type(OCTETS, boundary)}
     return await stream(gateway, write_related(parts.of(found), boundary), headers)
@@ -63,10 +62,12 @@ def _check(found: Sequence[Location], syntaxes: Sequence[str]) -> None:
 class _Parts:
     """Makes the parts of an answer while it is sent."""
 
-    def __init__(self, gateway: Gateway, links: Links, syntaxes: Sequence[str], paths: Collection[str] | None) -> None:
-        self._objects = gateway.archive.objects
+    def __init__(
+        self, gateway: Gateway, request: Request, syntaxes: Sequence[str], paths: Collection[str] | None
+    ) -> None:
+        self._objects = gateway.view(request).objects
         self._decode = gateway.pictures.decode
-        self._links = links
+        self._links = gateway.links(request)
         self._syntaxes = syntaxes
         self._paths = paths
 

@@ -40,6 +40,11 @@ def conditional(handler: Handler) -> Handler:
         if (known := _known(request, tag)) is not None:
             return Response(status_code=304, headers={"ETag": known, "Vary": _VARY, "Cache-Control": _CACHE})
         response = await handler(gateway, request)
+        if withheld := getattr(request.state, "withheld", 0):
+            # PS3.18 Table 10.4.3-1: some, but not all, of what was asked for. Browsers take no download with it.
+            if response.headers.get("content-type", "").startswith("multipart/"):
+                response.status_code = 206
+            response.headers.append("Warning", f'299 vna "{withheld} of the instances are withheld from this role"')
         if response.status_code in {200, 206}:
             # Only what can be had by ranges is the same byte for byte: each multipart has a boundary of its own.
             strong = "accept-ranges" in response.headers
@@ -62,6 +67,17 @@ def located(gateway: Gateway, request: Request) -> list[Location]:
         found = select(gateway.view(request).index, path["study"], path.get("series"), path.get("instance"))
         request.state.located = found
     return found
+
+
+def released(gateway: Gateway, request: Request) -> list[Location]:
+    """Return of the instances that a request's path names those whose contents are for who asks; a blocking call.
+
+    Raises ``NotFoundError`` if there are none, ``WithheldError`` if none of them are.
+    """
+    found = located(gateway, request)
+    kept = gateway.view(request).release(found)
+    request.state.withheld = len(found) - len(kept)
+    return kept
 
 
 def range_field(request: Request) -> str | None:

@@ -12,13 +12,14 @@ from starlette.responses import Response
 from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.domain.errors import InvalidInputError, UnsupportedError
 from vna.domain.records import Location
-from vna.gateways.dicomweb.conditional import conditional, located
+from vna.gateways.dicomweb.conditional import conditional, released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.media import with_syntax
 from vna.gateways.dicomweb.rendered import GIF, JPEG, PNG
 from vna.gateways.dicomweb.streaming import stream
 from vna.gateways.dicomweb.wado import DICOM
+from vna.ports.objects import ObjectStore
 from vna.retrieve.instances import STORED, read, rendition
 from vna.retrieve.render_request import (
     LARGEST_SIDE,
@@ -53,12 +54,13 @@ async def retrieve_uri(gateway: Gateway, request: Request) -> Response:
 
 
 async def _retrieve(gateway: Gateway, request: Request) -> Response:
-    location = (await gateway.in_thread(located, gateway, request))[0]
+    location = (await gateway.in_thread(released, gateway, request))[0]
+    objects = gateway.view(request).objects
     query = request.query_params
-    source = await gateway.in_thread(Source.of, gateway.archive.objects, location, gateway.pictures)
+    source = await gateway.in_thread(Source.of, objects, location, gateway.pictures)
     media = _content_type(query.get("contentType", ""), source)
     if media == DICOM:
-        return await _dicom(gateway, location, query)
+        return await _dicom(gateway, objects, location, query)
     if query.get("transferSyntax"):
         raise InvalidInputError("transferSyntax goes with contentType=application/dicom alone")
     if media == PDF:
@@ -94,7 +96,7 @@ def _content_type(asked: str, source: Source) -> str:
     )
 
 
-async def _dicom(gateway: Gateway, location: Location, query: Mapping[str, str]) -> Response:
+async def _dicom(gateway: Gateway, objects: ObjectStore, location: Location, query: Mapping[str, str]) -> Response:
     for name in ("frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", "annotation"):
         if query.get(name):
             raise InvalidInputError(f"{name} does not go with contentType=application/dicom")
@@ -108,7 +110,7 @@ async def _dicom(gateway: Gateway, location: Location, query: Mapping[str, str])
     headers = {"Content-Type": with_syntax(DICOM, item.transfer_syntax)}
     if item.size is not None:
         headers["Content-Length"] = str(item.size)
-    return await stream(gateway, read(gateway.archive.objects, item, gateway.pictures.decode), headers)
+    return await stream(gateway, read(objects, item, gateway.pictures.decode), headers)
 
 
 def _options(query: Mapping[str, str], media: str, rows: int, columns: int) -> Options:
