@@ -9,11 +9,26 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from vna.bootstrap import Archive
-from vna.gateways.dicomweb import bulkdata, deletion, frames, health, metadata, qido, rendered, stow, wado, wado_uri
+from vna.gateways.dicomweb import (
+    bulkdata,
+    deletion,
+    frames,
+    health,
+    metadata,
+    qido,
+    rendered,
+    stow,
+    ups,
+    ups_channel,
+    ups_search,
+    ups_subscribe,
+    wado,
+    wado_uri,
+)
 from vna.gateways.dicomweb.access import AccessControl
 from vna.gateways.dicomweb.audited import Audited
 from vna.gateways.dicomweb.capabilities import capabilities, paths
@@ -35,6 +50,10 @@ _STUDIES = f"{BASE}/studies"
 _STUDY = _STUDIES + "/{study}"
 _SERIES = _STUDY + "/series/{series}"
 _INSTANCE = _SERIES + "/instances/{instance}"
+_WORKITEMS = f"{BASE}/workitems"
+_WORKITEM = _WORKITEMS + "/{workitem}"
+_SUBSCRIBER = _WORKITEM + "/subscribers/{aetitle}"
+_CHANNEL = BASE + "/subscribers/{aetitle}"
 
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/", "root", health.root),
@@ -75,6 +94,16 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", f"{_INSTANCE}/thumbnail", "retrieve-thumbnail", conditional(rendered.retrieve_thumbnail)),
     ("GET", _INSTANCE + "/frames/{frames}/thumbnail", "retrieve-thumbnail", conditional(rendered.retrieve_thumbnail)),
     ("GET", f"{BASE}/wado", "wado-uri", wado_uri.retrieve_uri),
+    ("POST", _WORKITEMS, "create-workitem", ups.create),
+    ("GET", _WORKITEMS, "search-workitems", ups_search.search),
+    ("GET", _WORKITEM, "retrieve-workitem", ups.retrieve),
+    ("POST", _WORKITEM, "update-workitem", ups.update),
+    ("PUT", f"{_WORKITEM}/state", "change-workitem-state", ups.change_state),
+    ("POST", f"{_WORKITEM}/cancelrequest", "request-workitem-cancellation", ups.request_cancel),
+    ("POST", _SUBSCRIBER, "subscribe", ups_subscribe.subscribe),
+    ("DELETE", _SUBSCRIBER, "unsubscribe", ups_subscribe.unsubscribe),
+    ("POST", f"{_SUBSCRIBER}/suspend", "suspend-subscription", ups_subscribe.suspend),
+    ("GET", _CHANNEL, "open-notification-channel", ups_channel.upgrade_required),
 )
 """Method, path, name (in the metrics) and handler of every resource."""
 
@@ -100,6 +129,7 @@ def build(archive: Archive) -> ASGIApp:
     app = Starlette(
         routes=[
             *(_route(gateway, *each) for each in (*ROUTES, *options)),
+            WebSocketRoute(_CHANNEL, ups_channel.Hub(gateway, credentials).endpoint, name="notification-channel"),
             *pages.routes(site),
             *viewer.routes(archive.settings),
             *ohif.routes(archive.settings),

@@ -33,12 +33,32 @@ class Metrics:
         self._active = Gauge(
             "vna_http_active", "Requests being answered", registry=self._registry, multiprocess_mode="livesum"
         )
+        self._channels = Gauge(
+            "vna_ups_channels", "Open notification channels", registry=self._registry, multiprocess_mode="livesum"
+        )
+        self._channel_ends = Counter(
+            "vna_ups_channel_ends", "Notification channels that ended", ("why",), registry=self._registry
+        )
+        self._events = Counter("vna_ups_events", "Events sent to subscribers", ("type",), registry=self._registry)
         self._parts = Counter("vna_stow_parts", "Parts of store requests", ("outcome",), registry=self._registry)
 
     def stored(self, outcomes: Iterable[Outcome]) -> None:
         """Count what became of the parts of a store request."""
         for outcome in outcomes:
             self._parts.labels(f"{outcome.reason:04x}" if outcome.reason else "stored").inc()
+
+    def channel_opened(self) -> None:
+        """Count a notification channel."""
+        self._channels.inc()
+
+    def channel_closed(self, why: str) -> None:
+        """Count one that ended: by the ``client``, ``slow``, for its ``credentials``, by ``shutdown``."""
+        self._channels.dec()
+        self._channel_ends.labels(why).inc()
+
+    def event_sent(self, kind: int) -> None:
+        """Count an event that was sent, by its Event Type ID."""
+        self._events.labels(str(kind)).inc()
 
     def render(self) -> bytes:
         """Return the text that Prometheus scrapes."""

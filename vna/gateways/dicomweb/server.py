@@ -22,6 +22,7 @@ from vna import observability
 from vna.bootstrap import Archive
 from vna.config import HttpSettings, Settings
 from vna.domain.errors import ConfigurationError
+from vna.gateways.dicomweb import ups_channel
 from vna.gateways.dicomweb.app import build
 from vna.security.tls import server_context
 
@@ -53,6 +54,11 @@ def serve(settings: Settings) -> None:
 class _Server(uvicorn.Server):
     """Ends with status 0 when told to stop; uvicorn would end by the signal."""
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close notification channels first: they end by themselves never."""
+        await ups_channel.going_down()
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         def stop(number: int, _frame: object) -> None:
@@ -81,7 +87,12 @@ def _serve_one(settings: Settings, *, share: bool) -> None:
         build(Archive(settings)),
         http="httptools",
         loop="uvloop",
-        ws="none",
+        ws="websockets-sansio",
+        # Clients have nothing to say on a channel, and what they are told is too small to compress.
+        ws_max_size=4096,
+        ws_per_message_deflate=False,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
         lifespan="on",
         log_config=None,
         log_level=_LEVELS[settings.log.level],
