@@ -125,7 +125,7 @@ class HttpSettings(_Section):
     processes: int = Field(1, ge=1, le=64, description="processes that share the port")
     base_url: str = Field("", description="URL that clients see, without trailing slash; empty: from the request")
     allow_anonymous: Literal["loopback", "any", "never"] = Field(
-        "loopback", description="from where requests are answered without credentials"
+        "never", description="from where requests are answered without credentials"
     )
     max_part_bytes: int = Field(64 << 30, ge=MIB, description="largest part of a STOW request, bytes")
     max_metadata_bytes: int = Field(
@@ -260,7 +260,7 @@ class OidcSettings(_Section):
     scopes: str = Field("openid profile", description="scopes asked for, with blanks between")
     name_claim: str = Field("preferred_username", description="claim that names the user; without it the subject does")
     role_claim: str = Field("groups", description="claim whose values give a role")
-    roles: dict[str, Literal["viewer", "technologist", "records-manager", "administrator"]] = Field(
+    roles: dict[str, Literal["viewer", "researcher", "technologist", "records-manager", "administrator"]] = Field(
         default_factory=dict, description="role by value of that claim; who has none of them may not sign in"
     )
     limits: dict[str, tuple[str, ...]] = Field(

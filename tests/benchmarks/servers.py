@@ -172,6 +172,7 @@ class Archive(Server):
             "VNA_DATA": str(self.folder / "data"),
             "VNA_DIMSE__PORT": str(self.port),
             "VNA_HTTP__PORT": str(self.http),
+            "VNA_HTTP__ALLOW_ANONYMOUS": "loopback",
         }
 
     def searchable(self) -> int | None:

@@ -36,6 +36,7 @@ class RunningArchive:
             "VNA_DATA": str(data),
             "VNA_DIMSE__PORT": str(self.dimse_port),
             "VNA_HTTP__PORT": str(self.http_port),
+            "VNA_HTTP__ALLOW_ANONYMOUS": "loopback",
             "VNA_SPOOL__MIN_FREE_BYTES": "0",
             "VNA_SPOOL__LOG_BYTES": str(16 << 20),
             "VNA_SPOOL__SWEEP_SECONDS": "2",

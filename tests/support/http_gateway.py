@@ -30,6 +30,7 @@ class HttpGateway:
             "VNA_DATA": str(data),
             "VNA_HTTP__PORT": str(self.port),
             "VNA_SPOOL__MIN_FREE_BYTES": "0",
+            "VNA_HTTP__ALLOW_ANONYMOUS": "loopback",
             **settings,
         }
         self.url = f"http://127.0.0.1:{self.port}"

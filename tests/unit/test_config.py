@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[2]
 def test_defaults_listen_on_loopback_only() -> None:
     settings = Settings.model_construct()
     assert settings.dimse.host == settings.http.host == "127.0.0.1"
-    assert settings.dimse.accept_unknown == settings.http.allow_anonymous == "loopback"
+    assert settings.dimse.accept_unknown == "loopback"
+
+
+def test_nobody_is_answered_over_http_without_credentials_by_default() -> None:
+    assert Settings.model_construct().http.allow_anonymous == "never"
 
 
 def test_every_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

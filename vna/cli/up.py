@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from vna.cli.network import reachable
 from vna.cli.supervisor import Part, Supervisor
+from vna.cli.welcome import describe, first_steps
 from vna.config import Settings, load_settings
-from vna.domain.errors import ArchiveError, ConfigurationError
+from vna.domain.errors import ConfigurationError
 from vna.stopping import Stop
 
 # Clients wait for gateways; workers may wait. Five steps of niceness give a gateway about three times the share.
@@ -85,56 +85,6 @@ def _parts(settings: Settings) -> list[Part]:
     return parts
 
 
-def _describe(settings: Settings, console: Console) -> None:
-    dimse, http, store, index = settings.dimse, settings.http, settings.store, settings.index
-    scheme = "https" if http.tls.certificate else "http"
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("DIMSE", f"{dimse.ae_title} at {dimse.host}:{dimse.port}{' (TLS)' if dimse.tls.certificate else ''}")
-    table.add_row("DICOMweb", f"{scheme}://{http.host}:{http.port}/dicom-web")
-    table.add_row(
-        "objects",
-        f"bucket {store.bucket} at {store.endpoint or 'AWS'}" if store.kind == "s3" else str(settings.objects_path),
-    )
-    table.add_row("index", ", ".join(index.hosts) if index.kind == "elasticsearch" else str(settings.index_path))
-    table.add_row("broker", _without_password(settings.broker_url))
-    table.add_row("spool", str(settings.spool_path))
-    table.add_row("logs", str(settings.run_path / "logs"))
-    console.print(table)
-    console.print()
-    console.print("Send a first file:", style="bold")
-    console.print(
-        f"  storescu -aec {dimse.ae_title} {dimse.host} {dimse.port} FILE.dcm        (dcmtk)", highlight=False
-    )
-    console.print("  vna load FOLDER        (any folder of DICOM files)", highlight=False)
-    console.print(f"  curl {scheme}://{http.host}:{http.port}/dicom-web/studies", highlight=False)
-    console.print(f"Look at it: {scheme}://{http.host}:{http.port}/ui/", highlight=False)
-    console.print("What happens: `vna status`. Ctrl-C stops everything.")
-
-
-def _first_administrator(settings: Settings, console: Console) -> None:
-    """Print the one-time password of the first administrator, where there is no user yet."""
-    from vna.bootstrap import Archive
-
-    archive = Archive(settings)
-    try:
-        given = archive.accounts.first_administrator()
-    except ArchiveError as error:
-        console.print(f"No first administrator yet: {error}; later: vna user add NAME --role administrator")
-        return
-    finally:
-        archive.close()
-    if given:
-        text = f"From elsewhere sign in as admin with the one-time password [bold]{given}[/bold]"
-        console.print(text, highlight=False, soft_wrap=True)
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@")
-
-
 def _lock(settings: Settings, stack: ExitStack) -> None:
     settings.run_path.mkdir(parents=True, exist_ok=True)
     file: IO[str] = stack.enter_context((settings.run_path / "lock").open("a"))
@@ -186,8 +136,8 @@ def command(data: Path | None, quiet: bool) -> None:
         console.print("starting …")
         supervisor.start()
         try:
-            _describe(settings, console)
-            _first_administrator(settings, console)
+            describe(settings, console)
+            first_steps(settings, console, data=data)
             supervisor.watch()
         finally:
             console.print("stopping …")

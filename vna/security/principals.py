@@ -9,13 +9,10 @@ from vna.security.limits import NO_LIMITS, Limits
 
 
 class Role(StrEnum):
-    """What somebody does with the archive.
-
-    A researcher, who sees de-identified data alone, is none of these as long as
-    the archive makes no such data.
-    """
+    """What somebody does with the archive."""
 
     VIEWER = "viewer"
+    RESEARCHER = "researcher"
     TECHNOLOGIST = "technologist"
     RECORDS_MANAGER = "records-manager"
     ADMINISTRATOR = "administrator"
@@ -26,6 +23,8 @@ class Permission(StrEnum):
 
     READ = "read"
     """Search and retrieve, with patients' names."""
+    READ_DEIDENTIFIED = "read de-identified data"
+    """Search and retrieve, with all removed that tells whose it is (:mod:`vna.deidentify`)."""
     STORE = "store"
     """Send instances."""
     DELETE = "delete"
@@ -42,13 +41,14 @@ class Permission(StrEnum):
 
 _GRANTED: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: frozenset({Permission.READ, Permission.WORKLIST}),
+    Role.RESEARCHER: frozenset({Permission.READ_DEIDENTIFIED}),
     Role.TECHNOLOGIST: frozenset({Permission.READ, Permission.STORE, Permission.OBSERVE, Permission.WORKLIST}),
     Role.RECORDS_MANAGER: frozenset({Permission.READ, Permission.DELETE, Permission.OBSERVE, Permission.AUDIT}),
     Role.ADMINISTRATOR: frozenset(Permission),
 }
 
 
-_WITHIN_LIMITS = frozenset({Permission.READ, Permission.STORE, Permission.DELETE})
+_WITHIN_LIMITS = frozenset({Permission.READ, Permission.READ_DEIDENTIFIED, Permission.STORE, Permission.DELETE})
 """What somebody with limits may at most: all else is of the archive as a whole."""
 
 

@@ -1,4 +1,4 @@
-"""Who may do what over HTTP: credentials first, then what is allowed without, by default loopback alone."""
+"""Who may do what over HTTP: credentials first, then what is allowed without, by default nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ from vna.security.principals import Permission, Principal, Role, roles_with
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/ui/sign-in"})
 """Answered to everybody: a load balancer asks there, and they tell nothing of patients."""
+BY_VIEW = tuple(f"{BASE}/{resource}" for resource in ("studies", "series", "instances", "wado"))
 _OPEN_BELOW = ("/ui/static/", "/ui/open/", "/ui/sign-in/")
 _OWN_PATHS = frozenset({"/ui/password", "/ui/sign-out"})
 _PAGES = ("/ui", "/ohif")
+_WORKLIST = (f"{BASE}/workitems", f"{BASE}/subscribers/")
+# Read by a view, which may be de-identified: all that shows patients otherwise is not among them.
+_BY_VIEW = frozenset({"/", "/ui", "/ui/", "/ui/facets", "/ui/viewer", "/ohif", *BY_VIEW})
+_BY_VIEW_BELOW = ("/ui/studies/", "/ui/instances/", "/ohif/", *(f"{path}/" for path in BY_VIEW))
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="archive", Basic realm="archive", charset="UTF-8"'}
 
@@ -80,7 +85,10 @@ class AccessControl:
     @staticmethod
     def _forbidden(scope: Scope, connection: HTTPConnection, principal: Principal) -> Response | None:
         path, method = scope["path"], scope.get("method", "GET")
-        if method not in _SAFE and principal.means in {"session", "network"} and _cross_site(connection):
+        # A WebSocket is no subject of the browser's rules for other sites, whatever credentials it adds.
+        channel = scope["type"] == "websocket"
+        by_browser = method not in _SAFE and principal.means in {"session", "network"}
+        if (channel or by_browser) and _cross_site(connection):
             return error_response(403, "cross-site", "a page of another site must not change anything here")
         if principal.scope is not None:
             if method in _SAFE and within(principal.scope, path, connection.query_params):
@@ -93,6 +101,8 @@ class AccessControl:
         needed = _needed(path, method)
         if principal.may(needed):
             return None
+        if needed is Permission.READ and principal.may(Permission.READ_DEIDENTIFIED) and _is_by_view(path, method):
+            return None
         reason = (
             "the one-time password must be changed first"
             if principal.must_change_password
@@ -103,15 +113,20 @@ class AccessControl:
 
 def _unknown(scope: Scope, connection: HTTPConnection, reason: str) -> Response:
     """Answer a request that came without credentials: a person is sent to sign in."""
-    if _is_page(scope["path"]) and scope.get("method") == "GET" and "text/html" in connection.headers.get("accept", ""):
+    page = scope["path"] == "/" or _is_page(scope["path"])
+    if page and scope.get("method") == "GET" and "text/html" in connection.headers.get("accept", ""):
         query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
         return RedirectResponse(f"/ui/sign-in?next={quote(scope['path'] + query, safe='')}", 303)
-    hint = "send an API key or sign in, or set VNA_HTTP__ALLOW_ANONYMOUS to allow more"
+    hint = "send an API key (vna key add NAME --role viewer), or sign in; VNA_HTTP__ALLOW_ANONYMOUS can allow more"
     return error_response(401, "unauthorised", f"{reason}; {hint}", _CHALLENGE)
 
 
 def _is_page(path: str) -> bool:
     return any(path == page or path.startswith(f"{page}/") for page in _PAGES)
+
+
+def _is_by_view(path: str, method: str) -> bool:
+    return method == "OPTIONS" or (method in _SAFE and (path in _BY_VIEW or path.startswith(_BY_VIEW_BELOW)))
 
 
 def _needed(path: str, method: str) -> Permission:
@@ -121,6 +136,8 @@ def _needed(path: str, method: str) -> Permission:
         return Permission.AUDIT
     if path == "/metrics":
         return Permission.OBSERVE
+    if path.startswith(_WORKLIST):
+        return Permission.WORKLIST
     if method == "DELETE" and path.startswith(BASE):
         return Permission.DELETE
     # Whoever may see a study may show it to somebody.

@@ -1,4 +1,4 @@
-"""From where requests without credentials are answered: by default loopback alone."""
+"""From where requests without credentials are answered: by default from nowhere."""
 
 from __future__ import annotations
 
