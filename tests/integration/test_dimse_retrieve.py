@@ -16,7 +16,9 @@ import psutil
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    JPEG2000,
     CTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -37,7 +39,8 @@ from pynetdicom.sop_class import (
     uid_to_service_class,
 )
 
-from tests.support.dimse_services import identifier, keep, part10, serving_elsewhere
+from tests.support.bombs import BOMBS
+from tests.support.dimse_services import Served, identifier, keep, part10, serving_elsewhere
 from tests.support.ports import free_port
 from tests.support.real_files import real_file, real_files
 from vna.bootstrap import Archive
@@ -53,6 +56,13 @@ GET = StudyRootQueryRetrieveInformationModelGet
 MOVE = StudyRootQueryRetrieveInformationModelMove
 MIB = 1 << 20
 
+
+def bomb(number: int, frame: bytes, rows: int, columns: int) -> bytes:
+    """A CT image of study 1.2.3.5 whose frame is none."""
+    layout = {"Rows": rows, "Columns": columns, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    return part10(5, 1, number, transfer_syntax=JPEG2000, PixelData=encapsulate([frame]), **layout)
+
+
 RLE_FILE = "MR_small_RLE.dcm"
 FILES: list[bytes] = [
     *(part10(1, 1, number) for number in (1, 2, 3)),
@@ -61,6 +71,9 @@ FILES: list[bytes] = [
     part10(2, 1, 1, PatientID="P1"),
     part10(3, 1, 1, transfer_syntax=ImplicitVRLittleEndian),
     *(part10(4, 1, number) for number in range(1, 61)),
+    part10(5, 1, 1),
+    *(bomb(number, *said) for number, said in enumerate(BOMBS.values(), 2)),
+    part10(5, 1, 9),
 ]
 
 
@@ -68,10 +81,11 @@ class Archived:
     """An archive, what is in it, and where it is served."""
 
     def __init__(
-        self, archive: Archive, kept: Sequence[IndexedInstance], port: int, destinations: dict[str, int]
+        self, archive: Archive, kept: Sequence[IndexedInstance], served: Served, destinations: dict[str, int]
     ) -> None:
         self.archive = archive
-        self.port = port
+        self.port = served.port
+        self.pid = served.pid
         self.destinations = destinations
         self.kept = {instance.uids.sop: instance for instance in kept}
 
@@ -91,7 +105,7 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
     archive = Archive(load_settings(data=folder / "data"))
     kept = keep(archive, folder, [*FILES, real_file(RLE_FILE)])
     with serving_elsewhere(folder / "data", peers) as served:
-        yield Archived(archive, kept, served.port, destinations)
+        yield Archived(archive, kept, served, destinations)
     archive.close()
 
 
@@ -277,6 +291,23 @@ def test_get_counts_what_the_requestor_does_not_accept_as_failed(archived: Archi
     last = check(get(archived.port, identifier("STUDY", StudyInstanceUID="1.2.3.1"), received), 5, 0xB000, failed)
     assert last.NumberOfCompletedSuboperations == 3
     assert len(received.data) == 3
+
+
+@pytest.mark.parametrize("way", ["C-GET", "C-MOVE"])
+def test_a_bomb_costs_one_sub_operation(archived: Archived, way: str) -> None:
+    keys = identifier("STUDY", StudyInstanceUID="1.2.3.5")
+    received = Received()
+    if way == "C-GET":
+        responses = get(archived.port, keys, received)
+    else:
+        with destination(archived.destinations["DEST"], received):
+            responses = move(archived.port, keys)
+    bombs = [f"1.2.3.5.1.{number}" for number in range(2, 2 + len(BOMBS))]
+    last = check(responses, 2 + len(bombs), 0xB000, bombs)
+    assert last.NumberOfCompletedSuboperations == 2
+    assert last.ErrorComment
+    assert sorted(received.data) == ["1.2.3.5.1.1", "1.2.3.5.1.9"]
+    assert psutil.Process(archived.pid).memory_info().rss < 300 * MIB
 
 
 def test_get_without_the_role_of_scp_fails(archived: Archived) -> None:
@@ -602,7 +633,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
         with contextlib.suppress(UnparsableError):
             kept += keep(archive, folder, [path])
     with serving_elsewhere(folder / "data", {"DEST": {"host": "127.0.0.1", "port": port}}) as served:
-        yield Archived(archive, kept, served.port, {"DEST": port})
+        yield Archived(archive, kept, served, {"DEST": port})
     archive.close()
 
 

@@ -21,6 +21,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, generate_uid
 
+from tests.support import bombs
+from tests.support.bombs import lying_frame, ramp
 from tests.support.http_gateway import HttpGateway
 from tests.support.ports import wait_until
 from tests.support.real_files import real_file
@@ -60,31 +62,7 @@ def made(kind: str, pixels: bytes, syntax: str, rows: int, columns: int) -> Data
     return data_set
 
 
-def ramp() -> np.ndarray:
-    return np.arange(64, dtype=np.uint8).reshape(8, 8)
-
-
-def lying_frame(rows: int, columns: int) -> bytes:
-    """A JPEG 2000 frame that says in its own header how large it is."""
-    image = io.BytesIO()
-    Image.fromarray(ramp()).save(image, "JPEG2000", no_jp2=True)
-    frame = bytearray(image.getvalue())
-    size = frame.index(b"\xff\x51") + 6
-    for at, value in ((0, columns), (4, rows), (16, columns), (20, rows)):
-        frame[size + at : size + at + 4] = value.to_bytes(4, "big")
-    return bytes(frame)
-
-
-def bombs() -> list[Dataset]:
-    frame = lying_frame(60000, 60000)
-    return [
-        made("said by the data set", encapsulate([frame]), JPEG2000, 60000, 60000),
-        made("said by the frame alone", encapsulate([frame]), JPEG2000, 8, 8),
-        made("within the limit of pixels", encapsulate([lying_frame(14000, 14000)]), JPEG2000, 14000, 14000),
-    ]
-
-
-BOMBS = bombs()
+BOMBS = [made(kind, encapsulate([frame]), JPEG2000, *size) for kind, (frame, *size) in bombs.BOMBS.items()]
 PLAIN = made("ramp", ramp().tobytes(), ExplicitVRLittleEndian, 8, 8)
 
 

@@ -111,6 +111,7 @@ def serving(archive: Archive) -> Iterator[int]:
         yield server.server_address[1]
     finally:
         server.shutdown()
+        services.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class Served:
 def serving_elsewhere(folder: Path, peers: dict[str, Any] | None = None) -> Iterator[Served]:
     """Serve the archive of a folder in a process of its own, which pynetdicom's settings for the process are for."""
     environment = {**os.environ, "VNA_DIMSE__PEERS": json.dumps(peers or {}), "VNA_SPOOL__MIN_FREE_BYTES": "0"}
+    environment["VNA_HTTP__PICTURE_SECONDS"] = "5"
     command = [sys.executable, "-m", "tests.support.dimse_services", str(folder)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

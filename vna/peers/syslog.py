@@ -18,9 +18,11 @@ from contextlib import closing
 
 from vna.config import SyslogSettings
 from vna.domain.audit import AuditEvent, Outcome
-from vna.domain.errors import ConfigurationError, UnavailableError
+from vna.domain.errors import UnavailableError
 from vna.domain.origin import iso_utc
 from vna.security.audit_xml import to_xml
+from vna.security.tls import client_context
+from vna.security.tls_files import TlsFiles
 
 log = logging.getLogger(__name__)
 
@@ -104,14 +106,10 @@ class SyslogSender:
 
     def _context(self) -> ssl.SSLContext:
         settings = self._settings
-        try:
-            context = ssl.create_default_context(cafile=settings.ca)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if settings.certificate is not None:
-                context.load_cert_chain(settings.certificate, settings.key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(f"VNA_AUDIT__SYSLOG: cannot use the certificate, key or CA: {error}") from error
-        return context
+        setting = "VNA_AUDIT__SYSLOG"
+        return client_context(
+            TlsFiles(setting, settings.certificate, settings.key, settings.ca, ca_setting=f"{setting}__CA")
+        )
 
     def _send_datagrams(self, messages: Sequence[bytes]) -> None:
         settings = self._settings

@@ -49,6 +49,8 @@ class Limits:
         Time for a job, of the clock and of the processor each.
     max_pixels
         Rows by columns by samples of all frames of a job.
+    wait_seconds
+        How long a job waits for a child to get free.
     jobs
         Jobs after which a child is replaced, so that what a library leaks is given back.
     """
@@ -57,6 +59,7 @@ class Limits:
     memory_bytes: int = 2 << 30
     seconds: int = 20
     max_pixels: int = 200_000_000
+    wait_seconds: float = 20
     jobs: int = 500
 
 
@@ -111,7 +114,7 @@ class LimitedPool:
             No child got free in time, or somebody else ended it.
         """
         try:
-            child = self._idle.get(timeout=self.limits.seconds)
+            child = self._idle.get(timeout=self.limits.wait_seconds)
         except queue.Empty:
             raise OutOfResourcesError("too many pictures are being made; try again later") from None
         try:

@@ -14,10 +14,10 @@ from starlette.requests import Request
 
 from vna.bootstrap import Archive
 from vna.config import HttpSettings
+from vna.gateways.decoding import make_pool
 from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.metrics import Metrics
 from vna.gateways.dicomweb.negotiate import check_charset
-from vna.retrieve.limited import LimitedPool, Limits
 from vna.security.views import View
 
 P = ParamSpec("P")
@@ -39,14 +39,7 @@ class Gateway:
         self.metrics = Metrics()
         cores = os.cpu_count() or 1
         self._threads = 16 + 8 * cores
-        self.pictures = LimitedPool(
-            Limits(
-                self.settings.picture_processes,
-                self.settings.picture_memory_bytes,
-                self.settings.picture_seconds,
-                self.settings.picture_max_pixels,
-            )
-        )
+        self.pictures = make_pool(self.settings)
         self.committers = ThreadPoolExecutor(8 + 4 * cores, thread_name_prefix="stow-commit")
 
     @cached_property

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
 
 from vna.dicom.dataset import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from vna.dicom.decode import Decoder, decode_frame
 from vna.dicom.transcode import can_transcode, transcode
 from vna.domain.errors import ArchiveError, IntegrityError
 from vna.domain.records import Location
@@ -72,22 +73,27 @@ def _read_ahead(objects: ObjectStore, batch: Sequence[Location]) -> Iterator[Ope
 
 
 @contextmanager
-def data_set(source: BinaryIO, location: Location, target: str) -> Iterator[tuple[BinaryIO, int]]:
+def data_set(
+    source: BinaryIO, location: Location, target: str, decode: Decoder = decode_frame
+) -> Iterator[tuple[BinaryIO, int]]:
     """Give a data set in a transfer syntax, as a stream where it begins and its length.
 
     As stored it is read from the file, byte for byte. Otherwise it is transcoded
-    to its end before it is given: a C-STORE may not be left half done.
+    to its end before it is given: a C-STORE may not be left half done. ``decode``
+    decodes a frame.
 
     Raises
     ------
     UnsupportedError, UnparsableError
         It cannot be had in that transfer syntax.
+    TooLargeError, OutOfResourcesError
+        ``decode`` has no room or time for it.
     """
     with ExitStack() as stack:
         file = source
         if target != location.transfer_syntax:
             source.seek(0)
-            file = stack.enter_context(transcode(source, target))
+            file = stack.enter_context(transcode(source, target, decode=decode))
         start = data_set_start(file)
         length = file.seek(0, io.SEEK_END) - start
         file.seek(start)

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from vna.config import DimseSettings
 from vna.dicom.dataset import decode_identifier, encode_answer
+from vna.dicom.decode import Decoder, decode_frame
 from vna.domain.errors import ArchiveError, InvalidQueryError, UnsupportedError
 from vna.domain.records import Location
 from vna.gateways.dimse.operation import Counts, Operation
@@ -64,12 +65,17 @@ class RetrieveService:
         Where instances are found, and their bytes.
     settings
         Own AE title, peers, time-outs.
+    decode
+        Decodes a frame, where a receiver does not take it as stored.
     """
 
-    def __init__(self, index: Index, objects: ObjectStore, settings: DimseSettings) -> None:
+    def __init__(
+        self, index: Index, objects: ObjectStore, settings: DimseSettings, decode: Decoder = decode_frame
+    ) -> None:
         self._index = index
         self._objects = objects
         self._settings = settings
+        self._decode = decode
 
     def move(self, operation: Operation) -> None:
         """Answer a C-MOVE; raises ``ChannelClosedError`` when its association ends before the answer does."""
@@ -83,7 +89,7 @@ class RetrieveService:
         locations = self._select(operation, MOVE_ROOTS)
         if locations is None:
             return
-        sub_operations = SubOperations(operation, self._objects, len(locations))
+        sub_operations = SubOperations(operation, self._objects, len(locations), self._decode)
         destination = Destination(request.destination, peer, self._settings.tls)
         for proposals, part in plan(locations):
             receiver = Remote(destination, self._settings, proposals, operation)
@@ -116,7 +122,7 @@ class RetrieveService:
         locations = self._select(operation, GET_ROOTS)
         if locations is None:
             return
-        sub_operations = SubOperations(operation, self._objects, len(locations))
+        sub_operations = SubOperations(operation, self._objects, len(locations), self._decode)
         sub_operations.run(Requestor(operation, contexts), locations)
         sub_operations.finish()
 
@@ -149,12 +155,15 @@ class SubOperations:
         Where the bytes are.
     total
         Number of instances.
+    decode
+        Decodes a frame.
     """
 
-    def __init__(self, operation: Operation, objects: ObjectStore, total: int) -> None:
+    def __init__(self, operation: Operation, objects: ObjectStore, total: int, decode: Decoder = decode_frame) -> None:
         self._operation = operation
         self._objects = objects
         self._total = total
+        self._decode = decode
         self.counts = Counts(total)
         self._failed: list[str] = []
         self._told = 0.0
@@ -183,7 +192,7 @@ class SubOperations:
             syntax = choose(location, receiver.accepted)
             if syntax is None:
                 raise UnsupportedError("the receiver accepts no transfer syntax that it can be had in")
-            with data_set(source, location, syntax) as (data, length):
+            with data_set(source, location, syntax, self._decode) as (data, length):
                 return receiver.store(location, syntax, data, length)
         except BrokenMessageError:
             raise

@@ -170,12 +170,6 @@ class Gateway:
                 served.join(1.0)
 
 
-def _services(archive: Archive) -> Services:
-    from vna.gateways.dimse.services import make_ae
-
-    return make_ae(archive)
-
-
 def _warm(queue: Queue) -> None:
     """Load the queue's client and meet the broker now: the first instances need not share the processor with that."""
     # The broker may be down: instances are received all the same.
@@ -188,8 +182,12 @@ def run_process(settings: Settings, keep_on: Callable[[], bool] = lambda: True) 
     stop = Stop().on_signals()
     sys.setswitchinterval(_SWITCH_SECONDS)
     archive = Archive(settings)
+    # pynetdicom is loaded by whoever serves, and not by whoever supervises.
+    from vna.gateways.dimse.services import make_ae
+
+    services = make_ae(archive)
     try:
-        gateway = Gateway(settings.dimse, archive.receiver, _services(archive), archive.audit)
+        gateway = Gateway(settings.dimse, archive.receiver, services, archive.audit)
         gateway.start(open_listener(settings.dimse))
         threading.Thread(target=_warm, args=(archive.queue,), name="warm-queue", daemon=True).start()
         archive.audit.record(application_activity("vna-dimse", start=True, ae_title=settings.dimse.ae_title))
@@ -199,6 +197,7 @@ def run_process(settings: Settings, keep_on: Callable[[], bool] = lambda: True) 
         gateway.stop()
         archive.audit.record(application_activity("vna-dimse", start=False, ae_title=settings.dimse.ae_title))
     finally:
+        services.close()
         archive.close()
 
 

@@ -21,7 +21,9 @@ from pynetdicom.presentation import PresentationContext
 from vna.bootstrap import Archive
 from vna.config import DimseSettings
 from vna.dicom.dataset import IDENTIFIER_SYNTAXES
+from vna.dicom.decode import Decoder
 from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from vna.gateways.decoding import make_pool
 from vna.gateways.dimse import audited, query, retrieve
 from vna.gateways.dimse.contexts import VERIFICATION, Supported
 from vna.gateways.dimse.mixed import MixedStorage
@@ -31,8 +33,12 @@ from vna.gateways.dimse.retrieve import GET_ROOTS, MOVE_ROOTS, RetrieveService
 from vna.gateways.dimse.takeover import Takeover
 from vna.peers import commands
 from vna.peers.channel import ChannelClosedError
+from vna.retrieve.limited import LimitedPool
 
 log = logging.getLogger(__name__)
+
+# How long a frame waits for its turn: a retrieval of thousands is no client that waits for a picture.
+_DECODER_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,18 @@ class Services:
         The application entity: its contexts and limits.
     handlers
         Event handlers, as :meth:`pynetdicom.ae.ApplicationEntity.start_server` takes them.
+    decoders
+        Child processes that decode what a receiver does not take as stored: what a frame does to a
+        decoder costs its sub-operation, and not the gateway.
     """
 
     ae: ApplicationEntity
     handlers: Sequence[tuple[Any, ...]]
+    decoders: LimitedPool
+
+    def close(self) -> None:
+        """End the child processes."""
+        self.decoders.close()
 
 
 def make_ae(archive: Archive) -> Services:
@@ -58,7 +72,8 @@ def make_ae(archive: Archive) -> Services:
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
     _config.LOG_HANDLER_LEVEL = "none"
-    serving = _Serving(archive)
+    decoders = make_pool(archive.settings.http, wait_seconds=_DECODER_SECONDS)
+    serving = _Serving(archive, decoders.decode)
     handlers = [
         (evt.EVT_REQUESTED, _follow_the_requestor),
         (evt.EVT_SOP_EXTENDED, _negotiate_extended),
@@ -66,7 +81,7 @@ def make_ae(archive: Archive) -> Services:
         (evt.EVT_ABORTED, serving.detach),
         (evt.EVT_RELEASED, serving.detach),
     ]
-    return Services(_entity(settings), handlers)
+    return Services(_entity(settings), handlers, decoders)
 
 
 def _entity(settings: DimseSettings) -> ApplicationEntity:
@@ -126,8 +141,9 @@ def _negotiate_extended(event: Any) -> dict[UID, bytes]:
 class _Serving:
     """Answers requests on associations that pynetdicom has established."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, decode: Decoder) -> None:
         self._archive = archive
+        self._decode = decode
         self._settings = archive.settings.dimse
         self._storage = Supported.configured(self._settings.private_sop_classes, ()).storage
 
@@ -186,7 +202,7 @@ class _Serving:
             accepted = query.accept_extended(assoc.requestor.sop_class_extended.get(UID(sop_class), b""))
             options = query.negotiated(accepted)
             return lambda operation: service.serve(operation, options)
-        retrieval = RetrieveService(self._archive.index, self._archive.objects, self._settings)
+        retrieval = RetrieveService(self._archive.index, self._archive.objects, self._settings, self._decode)
         if isinstance(message, C_MOVE) and sop_class in MOVE_ROOTS:
             return retrieval.move
         if isinstance(message, C_GET) and sop_class in GET_ROOTS:
