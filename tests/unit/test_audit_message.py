@@ -35,6 +35,7 @@ EVERY = (
     events.refused_access(ALICE, PROCESS, "/dicom-web/studies", "GET refused with 403"),
     events.authentication(ALICE, PROCESS, succeeded=False),
     events.authentication(ALICE, PROCESS, login=False),
+    events.procedure_record(ALICE, PROCESS, "/dicom-web/workitems/1.2", STUDIES[:1], action="U", detail="state"),
 )
 # EventID, and the actions that A.5.3 allows.
 _ALLOWED = {
@@ -47,6 +48,7 @@ _ALLOWED = {
     Kind.EXPORT: ("110106", "R"),
     Kind.IMPORT: ("110107", "C"),
     Kind.NETWORK_ENTRY: ("110108", "E"),
+    Kind.PROCEDURE_RECORD: ("110111", "CRUD"),
     Kind.QUERY: ("110112", "E"),
     Kind.SECURITY_ALERT: ("110113", "E"),
     Kind.USER_AUTHENTICATION: ("110114", "E"),

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     INSTANCES_TRANSFERRED = "instances-transferred"
     STUDY_DELETED = "study-deleted"
     NETWORK_ENTRY = "network-entry"
+    PROCEDURE_RECORD = "procedure-record"
     QUERY = "query"
     SECURITY_ALERT = "security-alert"
     USER_AUTHENTICATION = "user-authentication"

@@ -92,6 +92,13 @@ def query(
     return AuditEvent(Kind.QUERY, "E", (source, process), outcome, query=asked, detail=detail)
 
 
+def procedure_record(
+    user: Participant, process: Participant, target: str, studies: Studies, *, action: Action, detail: str
+) -> AuditEvent:
+    """Return that somebody created, saw or changed a work item (PS3.16 CID 400, Procedure Record)."""
+    return AuditEvent(Kind.PROCEDURE_RECORD, action, (user, process), studies=studies, target=target, detail=detail)
+
+
 def refused_access(user: Participant, process: Participant, target: str, detail: str) -> AuditEvent:
     """Return that somebody was refused (A.5.3.11, Use of Restricted Function)."""
     people = (process, user)

@@ -20,6 +20,7 @@ _EVENTS = {
     Kind.EXPORT: ("110106", "Export"),
     Kind.IMPORT: ("110107", "Import"),
     Kind.NETWORK_ENTRY: ("110108", "Network Entry"),
+    Kind.PROCEDURE_RECORD: ("110111", "Procedure Record"),
     Kind.QUERY: ("110112", "Query"),
     Kind.SECURITY_ALERT: ("110113", "Security Alert"),
     Kind.USER_AUTHENTICATION: ("110114", "User Authentication"),

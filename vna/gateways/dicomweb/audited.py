@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vna.bootstrap import Archive
-from vna.domain.audit import Outcome, Participant, QueryObject, Role, StudyObject, count_studies
+from vna.domain.audit import Action, Outcome, Participant, QueryObject, Role, StudyObject, count_studies
 from vna.retrieve import noted
 from vna.security import audit_events as events
 
@@ -25,6 +26,13 @@ _DOWNLOADS = ("zip", "download")
 _SEARCHES = frozenset({"page-search", "page-patient"})
 # One event each; everything else that shows instances is added up.
 _SINGLE = frozenset({"retrieve-metadata"})
+_WORK_ITEMS: dict[str, Action] = {
+    "create-workitem": "C",
+    "retrieve-workitem": "R",
+    "notification-channel": "R",
+    **dict.fromkeys(("update-workitem", "change-workitem-state", "request-workitem-cancellation"), "U"),
+    **dict.fromkeys(("subscribe", "unsubscribe", "suspend-subscription"), "U"),
+}
 _LONGEST_REASONS = 500
 ANONYMOUS = "anonymous"
 """Who asks without credentials."""
@@ -42,6 +50,7 @@ class _Answered:
     found: list[tuple[str, str]]
     status: int = 500
     whole: bool = False
+    created: str = ""
 
     @property
     def name(self) -> str:
@@ -53,6 +62,11 @@ class _Answered:
         """Path and query."""
         query = self.scope.get("query_string", b"").decode("latin-1")
         return f"{self.scope['path']}?{query}" if query else str(self.scope["path"])
+
+    @property
+    def target(self) -> str:
+        """Path of the resource; of a new one that it has from now on."""
+        return self.created or str(self.scope["path"])
 
     @property
     def client(self) -> Participant:
@@ -73,6 +87,12 @@ def user_of(scope: Scope) -> str:
     """Return whose the credentials of a request were, as access control has noted it."""
     principal = scope.get("state", {}).get("principal")
     return str(getattr(principal, "name", "")) or ANONYMOUS
+
+
+def _location(message: Message) -> str:
+    """Return the path of what a request has created, empty if it has created nothing."""
+    fields = dict(message.get("headers", ()))
+    return urlsplit(fields.get(b"location", b"").decode("latin-1")).path if message["status"] == 201 else ""
 
 
 def refused_parts(archive: Archive, scope: Scope, parts: Sequence[tuple[str, str, str]], of: int) -> None:
@@ -123,14 +143,19 @@ class Audited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
-        if scope["type"] != "http" or not self._archive.settings.audit.enabled:
+        if scope["type"] not in {"http", "websocket"} or not self._archive.settings.audit.enabled:
             await self._app(scope, receive, send)
             return
         answered = _Answered(scope, noted.begin())
 
         async def seen(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
                 answered.status = message["status"]
+                answered.created = _location(message)
+            elif message["type"] == "websocket.accept":
+                # A channel may be open for days: it is told when it begins.
+                answered.status = 101
+                self._submit(answered)
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 answered.whole = True
@@ -138,9 +163,13 @@ class Audited:
         try:
             await self._app(scope, receive, seen)
         finally:
-            tell = self._event(answered)
-            if tell is not None:
-                self._thread.submit(self._tell, tell)
+            if answered.status != 101:
+                self._submit(answered)
+
+    def _submit(self, answered: _Answered) -> None:
+        tell = self._event(answered)
+        if tell is not None:
+            self._thread.submit(self._tell, tell)
 
     def close(self) -> None:
         """Tell what waits."""
@@ -161,13 +190,15 @@ class Audited:
             return lambda: self._searched(answered)
         if answered.status >= 400:
             return None
+        if name in _WORK_ITEMS:
+            return lambda: self._work_item(answered)
         if not answered.studies or answered.scope["method"] not in {"GET", "DELETE"}:
             return None
         return lambda: self._retrieved(answered)
 
     def _refused(self, answered: _Answered) -> None:
         client, path = answered.client, str(answered.scope["path"])
-        detail = f"{answered.scope['method']} refused with {answered.status}"
+        detail = f"{answered.scope.get('method', 'WebSocket')} refused with {answered.status}"
         event = events.refused_access(client, self._archive.process, path, detail)
         # By resource: a client that tries every study is one event a minute, with the first path it tried.
         key = ("refused", client, answered.name or path.split("/")[1], answered.status)
@@ -179,6 +210,18 @@ class Audited:
         outcome = Outcome.SUCCESS if answered.status < 400 else Outcome.MINOR_FAILURE
         asked = QueryObject(str(answered.scope["path"]), answered.url)
         self._archive.audit.record(events.query(source, process, asked, outcome, f"status {answered.status}"))
+
+    def _work_item(self, answered: _Answered) -> None:
+        study, patient = answered.scope.get("state", {}).get("workitem", ("", ""))
+        event = events.procedure_record(
+            answered.client,
+            self._archive.process,
+            answered.target,
+            (StudyObject(study, patient),) if study else (),
+            action=_WORK_ITEMS[answered.name],
+            detail=f"{answered.name}, patient {patient}" if patient else answered.name,
+        )
+        self._archive.audit.record(event)
 
     def _retrieved(self, answered: _Answered) -> None:
         archive, client, name = self._archive, answered.client, answered.name
