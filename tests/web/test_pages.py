@@ -19,6 +19,7 @@ from tests.support.http_gateway import HttpGateway
 from tests.support.instances import part10, spool_one
 from tests.support.ports import free_port, wait_until
 from tests.support.real_files import real_file
+from vna.lifecycle.tiers import advance
 from vna.security.principals import Role
 
 SCRIPT = "<script>alert(1)</script>"
@@ -266,6 +267,11 @@ def test_quarantine_is_retried_and_dropped_by_own_pages_alone(gateway: HttpGatew
     assert "dropped from quarantine: no image" in gone
 
 
+def cells(row: str) -> list[str]:
+    found = (re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL))
+    return [unescape(cell) for cell in found]
+
+
 def rows(text: str) -> list[str]:
     return [re.sub(r"<[^>]+>|\s+", " ", row) for row in re.findall(r"<tr data-href=.*?</tr>", text, re.DOTALL)]
 
@@ -333,6 +339,28 @@ def test_pages_of_the_trail_follow_each_other_while_it_grows(browser: httpx.Clie
         following = re.findall(r'rel="next" href="([^"]*)"', text)
         path = urljoin("/ui/audit", unescape(following[0])) if following else ""
     assert len(seen) == len(set(seen)) > 50
+
+
+def test_what_is_stored_is_told_in_bytes_by_vendor_and_tier(gateway: HttpGateway, browser: httpx.Client) -> None:
+    assert "have not counted the object store yet" in browser.get("/ui/operations").text
+    while advance(gateway.archive.objects) is None:
+        pass
+    text = browser.get("/ui/operations/state").text
+    stored = re.findall(r"<section>(.*?)</section>", text, re.DOTALL)
+    tables = {re.findall(r"<h3>(\w+)", part)[0]: [cells(row) for row in part.split("<tr>")[2:]] for part in stored}
+    assert list(tables) == ["Tier", "Manufacturer", "Modality", "Institution"]
+    [[tier, size, instances]] = tables["Tier"]
+    assert (tier, instances) == ("STANDARD", "63")
+    assert size.endswith("KiB")
+    by_vendor = {vendor: (studies, instances) for vendor, _size, studies, instances in tables["Manufacturer"]}
+    assert by_vendor == {
+        "ACME": ("30", "30"),
+        "Other": ("30", "30"),
+        "not given": ("1", "1"),
+        "GE MEDICAL SYSTEMS": ("1", "1"),
+        "TOSHIBA_MEC": ("1", "1"),
+    }
+    assert len(re.findall(r"(?:listed|counted) \d+ s ago", text)) == 4
 
 
 def test_operations_tell_of_each_part_even_when_one_is_away(browser: httpx.Client) -> None:

@@ -58,6 +58,7 @@ _STATIC_TYPES = {
 # The first that fits counts.
 _ERRORS: tuple[tuple[type[errors.ArchiveError], int, str], ...] = (
     (errors.NotFoundError, 404, "Not found"),
+    (errors.WithheldError, 403, "This is not shown"),
     (errors.InvalidInputError, 400, "This cannot be searched for"),
     (errors.ConflictError, 409, "Somebody was faster"),
     (errors.OutOfResourcesError, 503, "The archive is out of space"),
@@ -129,7 +130,8 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
         "here": request.url.path,
         "q": "",
         "me": who.name if who and who.means == "session" else "",
-        "may_read": who is not None and who.may(Permission.READ),
+        "may_read": who is not None and (who.may(Permission.READ) or who.may(Permission.READ_DEIDENTIFIED)),
+        "deidentified": who is not None and not who.may(Permission.READ),
         "may_observe": who is not None and who.may(Permission.OBSERVE),
         "may_audit": who is not None and who.may(Permission.AUDIT),
         "may_operate": who is not None and who.may(Permission.OPERATE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from vna.domain.errors import InvalidQueryError
 from vna.web.pages_http import Site, guarded, page
 from vna.web.view_search import FIELDS, PRESETS, Asked
+from vna.web.view_study import STUDY_DATE
 from vna.web.view_worklist import facets, worklist
 
 
@@ -24,12 +26,18 @@ async def search(site: Site, request: Request) -> Response:
     """Answer ``GET /ui/``."""
     asked = Asked.parse(request.query_params.multi_items())
     today = datetime.now().astimezone().date()
-    context: dict[str, Any] = {"fields": FIELDS, "presets": PRESETS, "q": asked.q}
-    index = site.view(request).index
+    view = site.view(request)
+    if view.deidentified:
+        # There is one order then, which tells nothing.
+        asked = replace(asked, sort="-date")
+    fields = [field for field in FIELDS if view.matches(field.path)]
+    context: dict[str, Any] = {"fields": fields, "presets": PRESETS, "dated": view.matches(STUDY_DATE), "q": asked.q}
+    index = view.index
     try:
         found = await site.in_thread(worklist, index, asked, today)
         # For a browser without scripts.
-        shown = await site.in_thread(facets, index, asked, today) if "facets" in request.query_params else None
+        counted = "facets" in request.query_params
+        shown = await site.in_thread(facets, index, asked, today, view.matches) if counted else None
     except InvalidQueryError as error:
         return page(request, "search.html", 400, asked=asked, found=None, facets=[], wrong=str(error), **context)
     return page(request, "search.html", asked=found.asked, found=found, facets=shown, wrong="", **context)
@@ -40,5 +48,6 @@ async def search_facets(site: Site, request: Request) -> Response:
     """Answer ``GET /ui/facets``: the part of the worklist's page that is counted."""
     asked = Asked.parse(request.query_params.multi_items())
     today = datetime.now().astimezone().date()
-    shown = await site.in_thread(facets, site.view(request).index, asked, today)
+    view = site.view(request)
+    shown = await site.in_thread(facets, view.index, asked, today, view.matches)
     return page(request, "facets.html", facets=shown)

@@ -77,11 +77,15 @@ async def instance(site: Site, request: Request) -> Response:
         "SOP Instance UID": found.uid,
         "SOP Class": view_text.uid_name(location.sop_class),
         "Transfer syntax": view_text.uid_name(location.transfer_syntax),
-        "Received": view_text.moment(found.metadata.received_us),
-        "From": view_text.sender(found.metadata.origin),
-        "Size": quantities.size(location.size),
-        "Digest": location.digest,
     }
+    if not view.deidentified:
+        # Of the original: when it came, from where, and what it is.
+        facts |= {
+            "Received": view_text.moment(found.metadata.received_us),
+            "From": view_text.sender(found.metadata.origin),
+            "Size": quantities.size(location.size),
+            "Digest": location.digest,
+        }
     own = f"{found.study.dicomweb}/series/{view_text.segment(path['series'])}/instances/{view_text.segment(found.uid)}"
     return page(
         request,

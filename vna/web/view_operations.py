@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -12,17 +13,21 @@ from dataclasses import dataclass
 from vna.bootstrap import Archive
 from vna.domain import quantities
 from vna.domain.errors import ArchiveError
-from vna.domain.query import Facet, Level, Query
+from vna.domain.origin import now_us
 from vna.ingest import backlog
 from vna.ingest.quarantine import Quarantined
-from vna.ports.index import Index, IndexCounts
+from vna.lifecycle import tiers
+from vna.ports.index import Index, IndexCounts, Total
 from vna.web import view_text
 
 MOST_QUARANTINED = 200
 _WINDOW_SECONDS = 300.0
 _SHORTEST = 1.0
 _STORAGE_SECONDS = 60.0
-_STORAGE = (("Modality", "00080060"), ("Manufacturer", "00080070"), ("Institution", "00080080"))
+_STORAGE_ROWS = 8
+_STORAGE = (("Manufacturer", "00080070"), ("Modality", "00080060"), ("Institution", "00080080"))
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +63,62 @@ class Rate:
         return max(0, counts.instances - since[1]) / span, max(0, counts.bytes - since[2]) / span, span
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored by the values of one attribute, or by tier.
+
+    Attributes
+    ----------
+    label
+        Of what.
+    rows
+        The values; ``studies`` and ``series`` are 0 where they are not known.
+    note
+        When it was counted, or why there is nothing.
+    """
+
+    label: str
+    rows: tuple[Total, ...]
+    note: str
+
+    @property
+    def most(self) -> int:
+        """The most bytes that a value has."""
+        return max((total.bytes for total in self.rows), default=1) or 1
+
+
 class Storage:
-    """What is stored by modality and the like, counted anew after a minute: it takes long in a large archive."""
+    """What is stored by manufacturer and the like, counted anew after a minute while the last count is shown."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._until = 0.0
-        self._found: tuple[tuple[str, tuple[Facet, ...]], ...] = ()
+        self._counted = -_STORAGE_SECONDS
+        self._found: dict[str, tuple[Total, ...]] = {}
         self._lock = threading.Lock()
+        self._counting = False
 
-    def look(self, index: Index) -> tuple[tuple[str, tuple[Facet, ...]], ...]:
-        """Return for each label the most frequent values; none while the index is away."""
+    def look(self, index: Index) -> list[Stored]:
+        """Return what was counted last; the first look waits for it. None while the index is away."""
         with self._lock:
-            if self._clock() >= self._until:
-                try:
-                    found = index.facets(Query(Level.SERIES), [path for _, path in _STORAGE], 8)
-                except ArchiveError:  # said by the part of the index
-                    return ()
-                self._found = tuple((label, tuple(found[path])) for label, path in _STORAGE)
-                # What is empty is counted at once, and seen to fill.
-                self._until = self._clock() + (_STORAGE_SECONDS if any(found.values()) else 0.0)
-            return self._found
+            # What is empty is counted at once, and seen to fill.
+            old = self._clock() - self._counted >= _STORAGE_SECONDS or not any(self._found.values())
+            mine = old and not self._counting
+            self._counting |= mine
+        if mine and self._found:
+            threading.Thread(target=self._count, args=(index,), name="storage", daemon=True).start()
+        elif mine:
+            self._count(index)
+        age = quantities.age(self._clock() - self._counted)
+        return [Stored(label, rows, f"counted {age} ago") for label, rows in self._found.items()]
+
+    def _count(self, index: Index) -> None:
+        try:
+            self._found = {label: tuple(index.totals(path, _STORAGE_ROWS)) for label, path in _STORAGE}
+            self._counted = self._clock()
+        except ArchiveError as error:  # said by the part of the index
+            _log.warning("operations: %s", error)
+        finally:
+            self._counting = False
 
 
 class Watch:
@@ -94,8 +134,7 @@ class State:
     """All that the page shows but the quarantine."""
 
     parts: tuple[Part, ...]
-    storage: tuple[tuple[str, tuple[Facet, ...]], ...]
-    most: int
+    storage: tuple[Stored, ...]
 
 
 def state(archive: Archive, watch: Watch) -> State:
@@ -108,12 +147,24 @@ def state(archive: Archive, watch: Watch) -> State:
         ("Objects", lambda: [_objects(archive)]),
         ("Quarantine", lambda: [_quarantine(archive)]),
     ]
-    with ThreadPoolExecutor(len(asks) + 1) as threads:
+    with ThreadPoolExecutor(len(asks) + 2) as threads:
         storage = threads.submit(watch.storage.look, archive.index)
+        by_tier = threads.submit(_tiers, archive)
         answers = list(threads.map(lambda ask: _safe(*ask), asks))
-    groups = storage.result()
-    most = max((facet.count for _, values in groups for facet in values), default=1)
-    return State(tuple(part for parts in answers for part in parts), groups, most)
+    return State(tuple(part for parts in answers for part in parts), (*by_tier.result(), *storage.result()))
+
+
+def _tiers(archive: Archive) -> list[Stored]:
+    try:
+        found = tiers.last_count(archive.objects)
+    except ArchiveError:  # said by the part of the objects
+        return []
+    if found is None:
+        return [Stored("Tier", (), "the workers have not counted the object store yet")]
+    rows = [Total(tier.name, 0, 0, tier.instances, tier.bytes) for tier in found.tiers.values()]
+    rows.sort(key=lambda total: -total.bytes)
+    age = quantities.age((now_us() - found.ended_us) / 1e6)
+    return [Stored("Tier", tuple(rows), f"listed {age} ago, with metadata")]
 
 
 def quarantined(archive: Archive) -> tuple[list[Quarantined], int]:

@@ -41,8 +41,7 @@ FIELDS: tuple[Field, ...] = (
 class FacetField:
     """An attribute that the worklist can be narrowed by.
 
-    ``of_series`` says that series have it, so that it is counted in series, and
-    a study matches by any of its series.
+    ``of_series`` says that series have it: a study matches by any of its series.
     """
 
     key: str

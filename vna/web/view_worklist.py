@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -65,7 +65,7 @@ class FacetValue:
 
 @dataclass(frozen=True, slots=True)
 class FacetView:
-    """A facet with its most frequent values; ``note`` says why there are none, or what is counted."""
+    """A facet with its most frequent values; ``note`` says why there are none."""
 
     label: str
     key: str
@@ -104,9 +104,11 @@ def worklist(index: Index, asked: Asked, today: date) -> Worklist:
     return Worklist(asked, studies, total, pages, start + 1, start + len(studies), note)
 
 
-def facets(index: Index, asked: Asked, today: date) -> list[FacetView]:
-    """Return the facets, each counted among what all the other ones leave."""
-    return [_facet(index, asked, today, facet) for facet in FACETS]
+def facets(
+    index: Index, asked: Asked, today: date, matches: Callable[[str], bool] = lambda _path: True
+) -> list[FacetView]:
+    """Return the facets, each counted in studies among what all the other ones leave."""
+    return [_facet(index, asked, today, facet) for facet in FACETS if matches(facet.path)]
 
 
 def _names(index: Index, query: Query) -> list[Facet] | None:
@@ -182,7 +184,6 @@ def _study_uids(index: Index, query: Query) -> tuple[str, ...] | None:
 def _facet(index: Index, asked: Asked, today: date, facet: FacetField) -> FacetView:
     others = [each for each in FACETS if each is not facet]
     criteria = _criteria(index, asked, today, others)
-    note = "series" if facet.of_series else "studies"
     level = Level.SERIES if facet.of_series else Level.STUDY
     if facet.of_series and not all(_of_series(each) for each in criteria):
         uids = _study_uids(index, Query(Level.STUDY, criteria))
@@ -194,7 +195,8 @@ def _facet(index: Index, asked: Asked, today: date, facet: FacetField) -> FacetV
         criteria += chosen_of(asked, [each for each in others if each.of_series])
     chosen = asked.chosen(facet)
     counted = {
-        found.value: found.count for found in index.facets(Query(level, criteria), [facet.path], TOP)[facet.path]
+        found.value: found.count
+        for found in index.facets(Query(level, criteria), [facet.path], TOP, studies=True)[facet.path]
     }
     values = [*counted, *(value for value in chosen if value not in counted)]
     return FacetView(
@@ -204,5 +206,5 @@ def _facet(index: Index, asked: Asked, today: date, facet: FacetField) -> FacetV
             FacetValue(value, counted.get(value, 0), value in chosen, asked.toggled(facet.key, value))
             for value in values
         ),
-        note,
+        "",
     )
