@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from vna.bootstrap import Archive
@@ -125,18 +125,8 @@ def build(archive: Archive) -> ASGIApp:
         archive.audit.record(application_activity("vna-http", start=False))
         await gateway.in_thread(gateway.close)
 
-    options = [("OPTIONS", path, "capabilities", capabilities(ROUTES, path)) for path in paths(ROUTES)]
     app = Starlette(
-        routes=[
-            *(_route(gateway, *each) for each in (*ROUTES, *options)),
-            WebSocketRoute(_CHANNEL, ups_channel.Hub(gateway, credentials).endpoint, name="notification-channel"),
-            *pages.routes(site),
-            *viewer.routes(archive.settings),
-            *ohif.routes(archive.settings),
-            *sign_in.routes(site, throttle),
-            *sign_in_oidc.routes(site),
-            *shares.routes(site),
-        ],
+        routes=routes(gateway, site, throttle, credentials),
         exception_handlers=dict(EXCEPTION_HANDLERS),
         middleware=[
             Middleware(AccessControl, settings=gateway.settings, credentials=credentials),
@@ -147,6 +137,22 @@ def build(archive: Archive) -> ASGIApp:
     app.router.redirect_slashes = False
     audited = Audited(app, archive)
     return gateway.metrics.count(audited)
+
+
+def routes(gateway: Gateway, site: Site, throttle: Throttle, credentials: Credentials) -> list[BaseRoute]:
+    """Return every resource that the gateway answers."""
+    settings = gateway.archive.settings
+    options = [("OPTIONS", path, "capabilities", capabilities(ROUTES, path)) for path in paths(ROUTES)]
+    return [
+        *(_route(gateway, *each) for each in (*ROUTES, *options)),
+        WebSocketRoute(_CHANNEL, ups_channel.Hub(gateway, credentials).endpoint, name="notification-channel"),
+        *pages.routes(site),
+        *viewer.routes(settings),
+        *ohif.routes(settings),
+        *sign_in.routes(site, throttle),
+        *sign_in_oidc.routes(site),
+        *shares.routes(site),
+    ]
 
 
 def _route(gateway: Gateway, method: str, path: str, name: str, handler: Handler) -> Route:

@@ -90,8 +90,10 @@ def range_field(request: Request) -> str | None:
 
 def _tag(gateway: Gateway, request: Request, found: Iterable[Location]) -> str:
     links = gateway.links(request)
+    # Of the same instances somebody may see something else than another: the tag is not the same then.
+    seen = repr(gateway.archive.settings.deidentify) if gateway.view(request).deidentified else ""
     digest = hashlib.sha256()
-    for text in (__version__, links.root, request.url.path, request.url.query, *gateway.accept(request)):
+    for text in (__version__, seen, links.root, request.url.path, request.url.query, *gateway.accept(request)):
         digest.update(f"{text}\0".encode())
     for location in found:
         digest.update(f"{location.uids.sop}\0{location.digest}\0".encode())
