@@ -14,7 +14,7 @@ from vna.workitems.feed import Entry, Feed
 from vna.workitems.follow import Follower, passing_over
 from vna.workitems.matching import Test, Texts, terms_at, terms_of
 
-_USUAL = (
+USUAL = (
     tags.SOP_INSTANCE,
     tags.STATE,
     tags.START,
@@ -56,7 +56,7 @@ class Items(Follower):
     def __init__(self, feed: Feed, chains: Chains) -> None:
         super().__init__(feed, chains)
         self._rows: dict[str, _Row] = {}
-        self._columns: dict[str, dict[str, Texts]] = {path: {} for path in _USUAL}
+        self._columns: dict[str, dict[str, Texts]] = {path: {} for path in USUAL}
 
     def load(self) -> int:
         """Read all work items."""
@@ -85,7 +85,7 @@ class Items(Follower):
             self._rows.pop(uid, None)
             return
         known = terms_of({tag: item.attributes[tag] for tag in _TOPS if tag in item.attributes})
-        for path in _USUAL:
+        for path in USUAL:
             self._columns[path][uid] = known.get(path, ())
         subscribed = frozenset(subscribers.told(item.subscribers))
         self._rows[uid] = _Row(uid, item.revision, item.when, orjson.dumps(item.attributes), subscribed)
@@ -127,7 +127,7 @@ class Items(Follower):
         column = self._columns.get(path)
         if column is None:
             if len(self._columns) >= _MOST_COLUMNS:
-                self._columns = {each: self._columns[each] for each in _USUAL}
+                self._columns = {each: self._columns[each] for each in USUAL}
             column = self._columns[path] = {}
         if len(column) < len(self._rows):
             for uid, row in self._rows.items():
@@ -136,7 +136,7 @@ class Items(Follower):
         return column
 
 
-_TOPS = frozenset(path.partition(".")[0] for path in _USUAL)
+_TOPS = frozenset(path.partition(".")[0] for path in USUAL)
 
 
 class Subscribers(Follower):

@@ -18,12 +18,14 @@ from starlette.responses import Response
 from vna.dicom.dictionary import keyword_of
 from vna.domain.levels import VR_OF, visible_at
 from vna.domain.query import Level
-from vna.gateways.dicomweb import bulkdata, metadata, qido, wado
+from vna.gateways.dicomweb import bulkdata, metadata, qido, ups, wado
 from vna.gateways.dicomweb.conditional import Handler
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.links import BASE
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.search_request import PARAMETERS
+from vna.search.matching import describe
+from vna.workitems.memory import USUAL
 
 Row = tuple[str, str, str, Handler]
 """Method, path, name and handler, as in the table of routes."""
@@ -40,10 +42,20 @@ _OFFERS: Mapping[str, Sequence[Offer]] = {
     "retrieve-instance": wado.INSTANCE_OFFERS,
     "retrieve-metadata": metadata.OFFERS,
     "retrieve-pixeldata": bulkdata.OFFERS,
+    "search-workitems": ups.OFFERS,
+    "retrieve-workitem": ups.OFFERS,
 }
 """Media types of the resources whose handlers list them, by name; of the others none are told."""
 # Attributes of the instance alone that PS3.18 Table 10.6.1-5 names; every other one is matched, too.
 _INSTANCE_KEYS = ("00080016", "00080018", "00200013")
+
+_QUERY: Mapping[str, Sequence[str]] = {
+    "create-workitem": ("workitem",),
+    "update-workitem": ("transaction-uid",),
+    "search-workitems": (*PARAMETERS, *map(describe, USUAL)),
+    "subscribe": ("deletionlock", "filter"),
+}
+"""Query parameters of the resources on work items; every attribute of theirs is matched."""
 
 
 @dataclass(slots=True)
@@ -115,12 +127,14 @@ def _method(method: str, name: str) -> dict[str, Any]:
     described: dict[str, Any] = {"name": method, "id": name}
     offers = _OFFERS.get(name, ())
     query = [{"name": key, "style": "query"} for key in _query(name)]
+    if query and not offers:
+        described["request"] = {"param": query}
     if offers:
         accept = {"name": "Accept", "style": "header", "option": [{"value": str(offer)} for offer in offers]}
         described["request"] = {"param": [accept, *query]}
         represented = [{"mediaType": str(offer)} for offer in offers]
         described["response"] = [{"status": "200", "representation": represented}]
-    if name in _LEVELS:
+    if name in _LEVELS or name == "search-workitems":
         described["response"].append({"status": "204"})
     return described
 
@@ -128,6 +142,7 @@ def _method(method: str, name: str) -> dict[str, Any]:
 def _query(name: str) -> Iterator[str]:
     level = _LEVELS.get(name)
     if level is None:
+        yield from _QUERY.get(name, ())
         return
     yield from PARAMETERS
     tags = [tag for tag, vr in VR_OF.items() if vr != "SQ" and visible_at(tag, level)]
