@@ -352,6 +352,26 @@ def test_a_count_cannot_be_matched(port: int) -> None:
     assert answer.NumberOfStudyRelatedInstances == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("JOHN DOE", "45"),
+        ("doe^jonh", "45"),
+        ("Mueler", "2"),
+        ("Tarou=", "3"),
+        ("D?e^J*", "145"),
+        ("doe\\smith", ""),
+    ],
+)
+def test_names_are_matched_fuzzily_where_negotiated(port: int, name: str, expected: str) -> None:
+    keys = identifier("STUDY", PatientName=name, StudyInstanceUID="")
+    answers = found(port, keys, extended=b"\0\0\1")
+    assert {one.StudyInstanceUID for one in answers} == {f"1.2.3.{number}" for number in expected}
+    # What is not negotiated is not done: names are matched as they are.
+    literally = {one.StudyInstanceUID for one in found(port, keys, extended=b"\0\0\0")}
+    assert literally == ({"1.2.3.1", "1.2.3.4", "1.2.3.5"} if "?" in name else set())
+
+
 def test_extended_negotiation_promises_what_is_done(port: int) -> None:
     ae = AE("ASKING")
     ae.add_requested_context(STUDY_ROOT)
@@ -359,7 +379,7 @@ def test_extended_negotiation_promises_what_is_done(port: int) -> None:
     item.sop_class_uid = STUDY_ROOT
     item.service_class_application_information = b"\1\1\1\1\1\1\1"
     assoc = ae.associate("127.0.0.1", port, ext_neg=[item])
-    assert assoc.acceptor.sop_class_extended[STUDY_ROOT] == b"\1\1\0\0\0\1\1"
+    assert assoc.acceptor.sop_class_extended[STUDY_ROOT] == b"\1\1\1\0\0\1\1"
     assoc.release()
 
 

@@ -30,7 +30,8 @@ from vna.gateways.dimse.query import QueryService, accept_extended, negotiated
 from vna.index.sqlite import SqliteIndex
 from vna.peers import commands
 from vna.peers.channel import Channel, ChannelClosedError, Message
-from vna.search.cfind import Options, Root, answer, understand
+from vna.search.cfind import Options, Root, understand
+from vna.search.cfind_answer import answer
 from vna.search.selection import select
 
 STUDY_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -247,10 +248,11 @@ def test_selection() -> None:
 def test_extended_negotiation() -> None:
     assert accept_extended(b"") == b""
     assert accept_extended(b"\1") == b"\1"
-    assert accept_extended(b"\1\0\1") == b"\1\0\0"
-    assert accept_extended(b"\1" * 9) == b"\1\1\0\0\0\1\1\0\0"
+    assert accept_extended(b"\1\0\1") == b"\1\0\1"
+    assert accept_extended(b"\1" * 9) == b"\1\1\1\0\0\1\1\0\0"
     assert negotiated(b"") == Options()
     assert negotiated(b"\1\1\0") == Options(relational=True, combined=True)
+    assert negotiated(b"\0\0\1") == Options(fuzzy=True)
 
 
 # ---- served over a socket pair

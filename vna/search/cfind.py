@@ -1,4 +1,4 @@
-"""C-FIND without the network: from an identifier to a query, from what was found to an answer (PS3.4 C.4.1).
+"""C-FIND without the network: from an identifier to a query, and to what is found (PS3.4 C.4.1).
 
 Hierarchical queries name the unique key of each level above the one they ask
 for; relational ones, when negotiated, name any keys (PS3.4 C.4.1.2, C.4.1.3).
@@ -16,8 +16,8 @@ from vna.domain.errors import InvalidQueryError
 from vna.domain.identity import identity, patient_identity
 from vna.domain.levels import RANK, VR_OF, level_of
 from vna.domain.query import AnyOf, Criterion, Hit, Level, Query
-from vna.domain.records import Attributes
 from vna.ports.index import Index
+from vna.search.fuzzy import criteria_for_name
 from vna.search.matching import combine_datetime, criteria_for, describe
 
 LEVEL = "00080052"  # QueryRetrieveLevel
@@ -47,7 +47,6 @@ _DERIVED: Mapping[str, Level] = {
 """Attributes that exist at one level only, counted or gathered."""
 _MATCHED_DERIVED = frozenset({"00080061", "00080062"})
 _BATCH = 100
-_NO_KEYS: Identifier = {}
 
 
 class Root(Enum):
@@ -68,10 +67,13 @@ class Options:
         Relational queries.
     combined
         Combined date-time matching.
+    fuzzy
+        Fuzzy semantic matching of person names.
     """
 
     relational: bool = False
     combined: bool = False
+    fuzzy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def understand(identifier: Identifier, root: Root, options: Options | None = Non
         path, creator = _path(identifier, tag)
         if not path:
             continue
-        found = _criteria(path, element)
+        found = _criteria(path, element, fuzzy=options.fuzzy)
         if _exists_at(tag, level):
             keys[tag] = element
             if creator:
@@ -179,24 +181,6 @@ def find(index: Index, request: Find) -> Iterator[Hit]:
     yield from _resolve(index, request.query, batch)
 
 
-def answer(request: Find, hit: Hit, retrieve_ae_title: str) -> Attributes:
-    """Return the identifier of one answer: the keys asked for, empty where nothing is known (PS3.4 C.4.1.3.2)."""
-    out: Attributes = {
-        LEVEL: {"vr": "CS", "Value": [hit.level.value]},
-        RETRIEVE_AE_TITLE: {"vr": "AE", "Value": [retrieve_ae_title]},
-    }
-    for tag, element in request.keys.items():
-        if tag == AVAILABILITY:
-            out[tag] = {"vr": "CS", "Value": ["ONLINE"]}
-        elif tag in request.private:
-            creator = request.private[tag]
-            out[f"{tag[:4]}00{tag[4:6]}"] = {"vr": "LO", "Value": [creator]}
-            out[tag] = _pick(hit.attributes.get(_private_tag(hit.attributes, tag, creator)), tag, element)
-        else:
-            out[tag] = _pick(hit.attributes.get(tag), tag, element)
-    return out
-
-
 def _require_unique_keys(identifier: Identifier, root: Root, level: Level) -> None:
     """Hierarchical queries have one value in the unique key of every level above (PS3.4 C.4.1.2.1)."""
     for above in root.value:
@@ -232,31 +216,26 @@ def _path(identifier: Identifier, tag: str) -> tuple[str, str]:
     return f"{tag[:4]}xx{tag[6:]}@{name}", name
 
 
-def _private_tag(attributes: Attributes, tag: str, creator: str) -> str:
-    for block in range(0x10, 0x100):
-        entry = attributes.get(f"{tag[:4]}00{block:02X}")
-        if entry and entry.get("Value") and str(entry["Value"][0]).strip() == creator:
-            return f"{tag[:4]}{block:02X}{tag[6:]}"
-    return ""
-
-
-def _vr(tag: str, given: str) -> str:
+def vr_of_key(tag: str, given: str) -> str:
+    """Return the VR of a key: the standard's, or the one that it was given with."""
     known = VR_OF.get(tag) or ("UN" if int(tag[:4], 16) & 1 else public_vr(int(tag, 16)))
     return given if known == "UN" else known
 
 
-def _criteria(path: str, element: Element) -> tuple[Criterion, ...]:
+def _criteria(path: str, element: Element, *, fuzzy: bool) -> tuple[Criterion, ...]:
     """Return the criteria of a key, those within a sequence included (PS3.4 C.2.2.2.6)."""
     if element.vr != "SQ":
-        vr = element.vr if "@" in path else _vr(path[-8:], element.vr)
-        return criteria_for(path, vr, element.text)
+        vr = element.vr if "@" in path else vr_of_key(path[-8:], element.vr)
+        # A value that asks for another kind of matching, by a wild card within it say, is matched as it is.
+        alike = criteria_for_name(path, element.text) if fuzzy and vr == "PN" else None
+        return criteria_for(path, vr, element.text) if alike is None else alike
     if len(element.items) > 1:
         raise InvalidQueryError(f"{describe(path)}: a sequence key has one item", attribute=path)
     found: list[Criterion] = []
     for item in element.items:
         for tag, inner in item.items():
             if not int(tag[:4], 16) & 1:
-                found += _criteria(f"{path}.{tag}", inner)
+                found += _criteria(f"{path}.{tag}", inner, fuzzy=fuzzy)
     return tuple(found)
 
 
@@ -294,17 +273,3 @@ def _resolve(index: Index, query: Query, batch: Mapping[str, str]) -> Iterator[H
     for hit in index.scroll(Query(query.level, (*query.criteria, unique))):
         if hit.id in batch:
             yield hit
-
-
-def _pick(entry: Attributes | None, tag: str, element: Element) -> Attributes:
-    """Return an attribute as it is answered; of a sequence's items only the attributes asked for."""
-    if entry is None:
-        return {"vr": _vr(tag, element.vr)}
-    asked = element.items[0] if element.items else _NO_KEYS
-    if entry.get("vr") != "SQ" or not asked:
-        return entry
-    items = [
-        {inner: _pick((item or {}).get(inner), inner, asked[inner]) for inner in asked}
-        for item in entry.get("Value") or []
-    ]
-    return {"vr": "SQ", "Value": items}

@@ -11,7 +11,8 @@ from vna.gateways.dimse.operation import Operation
 from vna.gateways.dimse.statuses import CANCELLED, PENDING, PENDING_UNSUPPORTED_KEYS, SUCCESS, query_failure
 from vna.peers.channel import ChannelClosedError
 from vna.ports.index import Index
-from vna.search.cfind import Options, Root, answer, find, understand
+from vna.search.cfind import Options, Root, find, understand
+from vna.search.cfind_answer import answer
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +24,9 @@ FIND_ROOTS: Mapping[str, Root] = {
 """Information models by the SOP Class UID of their C-FIND."""
 
 # Service-class-application-information of the C-FIND classes (PS3.4 table C.5-2), byte by byte: relational queries and
-# combined date-time matching are done; fuzzy matching of names, adjustment of time zones and conversion to enhanced
+# combined date-time matching and fuzzy matching of names are done; adjustment of time zones and conversion to enhanced
 # multi-frame are not; empty and multiple value matching are.
-_SUPPORTED = bytes((1, 1, 0, 0, 0, 1, 1))
+_SUPPORTED = bytes((1, 1, 1, 0, 0, 1, 1))
 
 
 def accept_extended(proposed: bytes) -> bytes:
@@ -36,7 +37,8 @@ def accept_extended(proposed: bytes) -> bytes:
 
 def negotiated(accepted: bytes) -> Options:
     """Return what an answer of :func:`accept_extended` promises."""
-    return Options(relational=accepted[0:1] == b"\1", combined=accepted[1:2] == b"\1")
+    relational, combined, fuzzy = (accepted[place : place + 1] == b"\1" for place in range(3))
+    return Options(relational=relational, combined=combined, fuzzy=fuzzy)
 
 
 class QueryService:
