@@ -18,6 +18,7 @@ from vna.bootstrap import Archive
 from vna.domain.audit import Action, Outcome, Participant, QueryObject, Role, StudyObject, count_studies
 from vna.retrieve import noted
 from vna.security import audit_events as events
+from vna.security.principals import Permission, Principal
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,13 @@ class _Answered:
         """Who asked."""
         address = self.scope.get("client")
         return Participant(user_of(self.scope), requestor=True, address=str(address[0]) if address else "")
+
+    @property
+    def view(self) -> str:
+        """What is added to what is told, empty for who sees everything as it is."""
+        principal = self.scope.get("state", {}).get("principal")
+        seen = isinstance(principal, Principal) and not principal.may(Permission.READ)
+        return ", de-identified" if seen and principal.may(Permission.READ_DEIDENTIFIED) else ""
 
     @property
     def studies(self) -> tuple[StudyObject, ...]:
@@ -209,7 +217,8 @@ class Audited:
         process = replace(self._archive.process, role=Role.DESTINATION)
         outcome = Outcome.SUCCESS if answered.status < 400 else Outcome.MINOR_FAILURE
         asked = QueryObject(str(answered.scope["path"]), answered.url)
-        self._archive.audit.record(events.query(source, process, asked, outcome, f"status {answered.status}"))
+        told = f"status {answered.status}{answered.view}"
+        self._archive.audit.record(events.query(source, process, asked, outcome, told))
 
     def _work_item(self, answered: _Answered) -> None:
         study, patient = answered.scope.get("state", {}).get("workitem", ("", ""))
@@ -225,6 +234,7 @@ class Audited:
 
     def _retrieved(self, answered: _Answered) -> None:
         archive, client, name = self._archive, answered.client, answered.name
+        detail = f"{name}{answered.view}"
         studies = archive.audit_patients.fill(answered.studies)
         if answered.scope["method"] == "DELETE":
             archive.audit.record(events.study_deleted(client, studies, f"{name}, status {answered.status}"))
@@ -235,11 +245,11 @@ class Audited:
                 studies,
                 action="R",
                 outcome=Outcome.SUCCESS if answered.whole else Outcome.MINOR_FAILURE,
-                detail=name if answered.whole else f"{name}, broken off",
+                detail=detail if answered.whole else f"{detail}, broken off",
             )
             archive.audit.record(event)
         else:
-            event = events.accessed(client, archive.process, studies, detail=name)
+            event = events.accessed(client, archive.process, studies, detail=detail)
             if name in _SINGLE:
                 archive.audit.record(event)
             else:

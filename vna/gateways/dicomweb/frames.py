@@ -13,7 +13,7 @@ from vna.dicom.header import Bulk
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import InvalidInputError, NotFoundError
 from vna.domain.records import Location
-from vna.gateways.dicomweb.conditional import located, range_field
+from vna.gateways.dicomweb.conditional import range_field, released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.links import Links
@@ -55,7 +55,7 @@ async def retrieve_frames(gateway: Gateway, request: Request) -> Response:
 
     def prepare() -> tuple[Frames, Choice, Callable[[int], Part]]:
         location = _locate(gateway, request)
-        frames = Frames.of(gateway.archive.objects, location, gateway.pictures.decode)
+        frames = Frames.of(gateway.view(request).objects, location, gateway.pictures.decode)
         frames.check(numbers)
         choice = _choose(gateway.accept(request), frames, single=len(numbers) == 1)
         return frames, choice, _part_maker(frames, choice, _url(links, location))
@@ -132,7 +132,7 @@ async def retrieve_bulk(gateway: Gateway, request: Request) -> Response:
         return await _icon(gateway, request, metadata, bulk, url)
 
     def prepare() -> tuple[Frames, Choice, Callable[[int], Part]]:
-        frames = Frames(gateway.archive.objects, metadata, gateway.pictures.decode)
+        frames = Frames(gateway.view(request).objects, metadata, gateway.pictures.decode)
         choice = _choose(gateway.accept(request), frames, single=True)
         return frames, choice, _part_maker(frames, choice, _url(links, location))
 
@@ -147,7 +147,7 @@ async def retrieve_bulk(gateway: Gateway, request: Request) -> Response:
 
 def _find(gateway: Gateway, request: Request, path: str) -> tuple[Location, Metadata, Bulk]:
     location = _locate(gateway, request)
-    metadata = load(gateway.archive.objects, location)
+    metadata = load(gateway.view(request).objects, location)
     bulk = metadata.header.bulk.get(path) if _BULK_PATH.fullmatch(path) else None
     if bulk is None:
         raise NotFoundError(f"the instance has no bulk value {path[:200]}")
@@ -158,7 +158,7 @@ async def _plain(gateway: Gateway, request: Request, metadata: Metadata, bulk: B
     choice = negotiate(gateway.accept(request), (Offer(OCTETS, related=False), Offer(OCTETS, related=True)))
     if choice.syntaxes and not ({STORED} | _NATIVE) & set(choice.syntaxes):
         raise HttpError(406, "not-acceptable", f"the value is to be had in transfer syntax {EXPLICIT_LITTLE}")
-    reader = ValueReader(gateway.archive.objects, metadata)
+    reader = ValueReader(gateway.view(request).objects, metadata)
     headers = {"Content-Type": f"{OCTETS}; transfer-syntax={EXPLICIT_LITTLE}", "Content-Location": url}
     if choice.offer.related or metadata.header.deflated:
         return await _one(gateway, choice, headers, reader.read(bulk))
@@ -177,7 +177,7 @@ async def _icon(gateway: Gateway, request: Request, metadata: Metadata, bulk: Bu
     syntax = metadata.header.transfer_syntax
     content = media_type_of(syntax)
     choice = negotiate(gateway.accept(request), (Offer(content, related=True), Offer(content, related=False)))
-    reader = ValueReader(gateway.archive.objects, metadata)
+    reader = ValueReader(gateway.view(request).objects, metadata)
     headers = {"Content-Type": with_syntax(content, syntax), "Content-Location": url}
     return await _one(gateway, choice, headers, reader.fragments(bulk.fragments))
 
@@ -191,7 +191,7 @@ async def _one(gateway: Gateway, choice: Choice, headers: dict[str, str], conten
 
 
 def _locate(gateway: Gateway, request: Request) -> Location:
-    return located(gateway, request)[0]
+    return released(gateway, request)[0]
 
 
 def _url(links: Links, location: Location) -> str:

@@ -31,7 +31,7 @@ async def retrieve_metadata(gateway: Gateway, request: Request) -> Response:
     """Answer ``GET .../metadata`` of a study, a series or an instance."""
     choice = negotiate(gateway.accept(request), OFFERS)
     found = await gateway.in_thread(located, gateway, request)
-    data_sets = _data_sets(gateway.archive.objects, found, gateway.links(request))
+    data_sets = _data_sets(gateway.view(request).objects, found, gateway.links(request))
     if not choice.offer.related:
         return await stream(gateway, _json(data_sets), {"Content-Type": choice.offer.content})
     boundary = new_boundary()

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import ArchiveError, NotFoundError
 from vna.domain.records import Location
-from vna.gateways.dicomweb.conditional import located
+from vna.gateways.dicomweb.conditional import located, released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.frames import parse_frames
@@ -60,10 +60,11 @@ async def retrieve_rendered(gateway: Gateway, request: Request) -> Response:
     """Answer ``GET .../rendered`` of a study, a series, an instance or frames."""
     options = options_of(request)
     numbers = parse_frames(request.path_params["frames"]) if "frames" in request.path_params else None
-    locations = await gateway.in_thread(located, gateway, request)
+    objects = gateway.view(request).objects
+    locations = await gateway.in_thread(released, gateway, request)
     if len(locations) > 1:
         return await _several(gateway, request, locations, options)
-    source = await gateway.in_thread(Source.of, gateway.archive.objects, locations[0], gateway.pictures)
+    source = await gateway.in_thread(Source.of, objects, locations[0], gateway.pictures)
     if source.is_pdf and numbers is None:
         return await _document(gateway, request, source)
     await gateway.in_thread(_check, source, numbers or ())
@@ -91,14 +92,17 @@ async def retrieve_thumbnail(gateway: Gateway, request: Request) -> Response:
     options = replace(options, media=negotiate(gateway.accept(request), _SINGLE).offer.content)
     frame = parse_frames(request.path_params["frames"])[0] if "frames" in request.path_params else None
     locations = await gateway.in_thread(located, gateway, request)
-    made = await gateway.in_picture_thread(_representative, gateway, locations, options, frame)
+    made = await gateway.in_picture_thread(_representative, gateway, request, locations, options, frame)
     return Response(made, media_type=options.media)
 
 
-def _representative(gateway: Gateway, locations: Sequence[Location], options: Options, frame: int | None) -> bytes:
+def _representative(
+    gateway: Gateway, request: Request, locations: Sequence[Location], options: Options, frame: int | None
+) -> bytes:
     failed: ArchiveError = NotFoundError("there is no thumbnail: what is stored has no pixels")
+    objects = gateway.view(request).objects
     for location in candidates(locations):
-        source = Source.of(gateway.archive.objects, location, gateway.pictures)
+        source = Source.of(objects, location, gateway.pictures)
         if not source.is_image:
             continue
         try:
@@ -120,7 +124,7 @@ async def _document(gateway: Gateway, request: Request, source: Source) -> Respo
 async def _several(gateway: Gateway, request: Request, locations: Sequence[Location], options: Options) -> Response:
     choice = negotiate(gateway.accept(request), (*_RELATED, *_SINGLE))
     options = replace(options, media=choice.offer.content)
-    return await _parts(gateway, choice, _instance_parts(gateway, locations, options))
+    return await _parts(gateway, choice, _instance_parts(gateway, request, locations, options))
 
 
 def _frame_parts(source: Source, options: Options, numbers: Sequence[int]) -> Iterator[Part]:
@@ -128,11 +132,14 @@ def _frame_parts(source: Source, options: Options, numbers: Sequence[int]) -> It
         yield {"Content-Type": options.media}, iter((source.picture(options, (number,)),))
 
 
-def _instance_parts(gateway: Gateway, locations: Sequence[Location], options: Options) -> Iterator[Part]:
+def _instance_parts(
+    gateway: Gateway, request: Request, locations: Sequence[Location], options: Options
+) -> Iterator[Part]:
     """Yield a picture of each instance; one that cannot be shown is left out, since the answer is under way."""
+    objects = gateway.view(request).objects
     for location in locations:
         try:
-            source = Source.of(gateway.archive.objects, location, gateway.pictures)
+            source = Source.of(objects, location, gateway.pictures)
             if not source.is_image:
                 continue
             numbers = range(1, source.frames.count + 1) if options.media == GIF else (1,)

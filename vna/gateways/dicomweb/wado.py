@@ -12,7 +12,7 @@ from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import UnsupportedError
 from vna.domain.records import Location
-from vna.gateways.dicomweb.conditional import located, range_field
+from vna.gateways.dicomweb.conditional import range_field, released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.media import with_syntax
@@ -36,13 +36,14 @@ async def retrieve(gateway: Gateway, request: Request) -> Response:
     is_instance = "instance" in request.path_params
     choice = negotiate(gateway.accept(request), INSTANCE_OFFERS if is_instance else OFFERS)
     items = await gateway.in_thread(_renditions, gateway, request, choice)
+    objects = gateway.view(request).objects
     if choice.offer == _ZIP:
         name = zip_name(items, below_study="series" in request.path_params)
         headers = {"Content-Type": ZIP, "Content-Disposition": f'attachment; filename="{name}"'}
-        return await stream(gateway, write_zip(gateway.archive.objects, items, gateway.pictures.decode), headers)
+        return await stream(gateway, write_zip(objects, items, gateway.pictures.decode), headers)
     if choice.offer.related:
         boundary = new_boundary()
-        body = _related(gateway.archive.objects, items, boundary, gateway.pictures.decode)
+        body = _related(objects, items, boundary, gateway.pictures.decode)
         return await stream(gateway, body, {"Content-Type": related_type(DICOM, boundary)})
     return await _single(gateway, request, items[0])
 
@@ -50,7 +51,7 @@ async def retrieve(gateway: Gateway, request: Request) -> Response:
 def _renditions(gateway: Gateway, request: Request, choice: Choice) -> list[Rendition]:
     # A ZIP is for keeping: it holds what was received, unless something else is asked for.
     default = (STORED,) if choice.offer == _ZIP else _DEFAULT_SYNTAXES
-    return [_rendition(each, choice.syntaxes or default) for each in located(gateway, request)]
+    return [_rendition(each, choice.syntaxes or default) for each in released(gateway, request)]
 
 
 def _rendition(location: Location, syntaxes: Sequence[str]) -> Rendition:
@@ -71,7 +72,7 @@ def _part_headers(item: Rendition) -> dict[str, str]:
 
 
 async def _single(gateway: Gateway, request: Request, item: Rendition) -> Response:
-    objects = gateway.archive.objects
+    objects = gateway.view(request).objects
     headers = _part_headers(item)
     if item.size is None:
         return await stream(gateway, read(objects, item, gateway.pictures.decode), headers)
