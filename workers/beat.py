@@ -15,9 +15,19 @@ from vna.config import Settings
 from vna.config import settings as configured
 from vna.ingest.receive import ingest_queue
 from vna.queue.celery_queue import broker_conf, direct_queue
-from workers.routing import HEARTBEAT_TASK, LIFECYCLE, SEAL_TASK, SWEEP_TASK, TIERS_TASK, audit_queue, queue_names
+from workers.routing import (
+    HEARTBEAT_TASK,
+    LIFECYCLE,
+    SEAL_TASK,
+    SWEEP_TASK,
+    TIERS_TASK,
+    WORKLIST_TASK,
+    audit_queue,
+    queue_names,
+)
 
 _HEARTBEAT_SECONDS = 15
+_WORKLIST_SECONDS = 3600
 _TIERS_SECONDS = 30
 
 
@@ -45,7 +55,7 @@ def schedule(settings: Settings) -> dict[str, Any]:
     """Return what is sent, how often, and when it is of no use any more."""
     every = settings.spool.sweep_seconds
     seal = settings.audit.seal_seconds
-    return {
+    orders: dict[str, Any] = {
         "sweep": {
             "task": SWEEP_TASK,
             "schedule": timedelta(seconds=every),
@@ -68,6 +78,13 @@ def schedule(settings: Settings) -> dict[str, Any]:
             "options": {"queue": LIFECYCLE, "expires": 2 * _TIERS_SECONDS},
         },
     }
+    if settings.worklist.keep_days:
+        orders["worklist"] = {
+            "task": WORKLIST_TASK,
+            "schedule": timedelta(seconds=_WORKLIST_SECONDS),
+            "options": {"queue": LIFECYCLE, "expires": 2 * _WORKLIST_SECONDS},
+        }
+    return orders
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ LIFECYCLE = "lifecycle"
 FEDERATION = "federation"
 SWEEP_TASK = "vna.ingest.sweep"
 SEAL_TASK = "vna.audit.seal"
+WORKLIST_TASK = "vna.worklist.expire"
 HEARTBEAT_TASK = "vna.lifecycle.heartbeat"
 TIERS_TASK = "vna.lifecycle.tiers"
 

@@ -15,6 +15,7 @@ from vna.ports.objects import ObjectStore
 from vna.workitems import record, states, subscribers, tags, writing
 from vna.workitems.chain import ITEMS
 from vna.workitems.documents import Before, Documents, Writing
+from vna.workitems.follow import passing_over
 from vna.workitems.matching import Resemblance, paths_of
 from vna.workitems.memory import Changes, Items
 from vna.workitems.record import Event, WorkItem
@@ -204,12 +205,12 @@ class Worklist:
         note is left, so that their UIDs are known to be gone.
         """
         oldest = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y%m%d%H%M%S")
-        self._items.sync()
         removed = 0
-        for uid, data in self._items.each():
-            item = WorkItem(uid, attributes=orjson.loads(data))
-            if item.is_final and tags.text(item.attributes, tags.MODIFIED) < oldest and self._remove(uid):
-                removed += 1
+        for data in self._documents.chains.all_last(ITEMS):
+            with passing_over("a work item"):
+                item = record.from_json(data)
+                old = item.is_final and tags.text(item.attributes, tags.MODIFIED) < oldest
+                removed += old and self._remove(item.uid)
         return removed
 
     def _remove(self, uid: str) -> bool:

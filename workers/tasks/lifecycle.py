@@ -13,7 +13,7 @@ from vna.domain.errors import ArchiveError
 from vna.domain.origin import iso_utc, now_us
 from vna.lifecycle import tiers
 from workers.process import WorkerProcess
-from workers.routing import HEARTBEAT_TASK, TIERS_TASK
+from workers.routing import HEARTBEAT_TASK, TIERS_TASK, WORKLIST_TASK
 
 log = structlog.get_logger(__name__)
 
@@ -41,5 +41,19 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
                 "tiers counted", instances=found.instances, tiers=len(found.tiers), seconds=round(found.seconds, 1)
             )
 
+    def expire_work_items() -> None:
+        # Beat may know other settings than the worker: nothing is removed but by the worker's own.
+        days = settings.worklist.keep_days
+        if not days:
+            return
+        try:
+            removed = process.parts.archive.worklist.remove_expired(days)
+        except ArchiveError as error:
+            log.warning("work items whose time is over stay for now", error=str(error))
+            return
+        if removed:
+            log.info("worklist", removed=removed)
+
     app.task(name=HEARTBEAT_TASK)(heartbeat)
+    app.task(name=WORKLIST_TASK)(expire_work_items)
     app.task(name=TIERS_TASK)(count_tiers)
