@@ -103,12 +103,15 @@ class AccessControl:
             return None
         if needed is Permission.READ and principal.may(Permission.READ_DEIDENTIFIED) and _is_by_view(path, method):
             return None
-        reason = (
-            "the one-time password must be changed first"
-            if principal.must_change_password
-            else f"{principal.name} ({principal.role}) may not {needed}: that is for {' and '.join(roles_with(needed))}"
-        )
-        return error_response(403, "forbidden", reason)
+        return error_response(403, "forbidden", _why_not(principal, needed))
+
+
+def _why_not(principal: Principal, needed: Permission) -> str:
+    if principal.must_change_password:
+        return "the one-time password must be changed first"
+    roles = " and ".join(roles_with(needed))
+    who = f"{principal.name} ({principal.role}{', with limits' if principal.limits else ''})"
+    return f"{who} may not {needed}: that is for {roles}{' without limits' if principal.limits else ''}"
 
 
 def _unknown(scope: Scope, connection: HTTPConnection, reason: str) -> Response:
