@@ -175,7 +175,8 @@ def test_wrong_values_are_named(gateway: HttpGateway, wrong: str) -> None:
 
 def test_what_is_not_to_be_had_is_refused(gateway: HttpGateway) -> None:
     report = instance("test-SR.dcm")
-    assert gateway.client.get(url(report, "/rendered")).status_code == 406
+    assert gateway.client.get(url(report, "/rendered"), headers={"Accept": "image/jpeg"}).status_code == 406
+    assert gateway.client.get(url(report, "/frames/1/rendered")).status_code == 406
     assert gateway.client.get(url(report, "/thumbnail")).status_code == 404
     ct = instance("CT_small.dcm")
     assert gateway.client.get(url(ct, "/rendered"), headers={"Accept": "image/tiff"}).status_code == 406
@@ -220,7 +221,7 @@ def test_wado_uri(gateway: HttpGateway) -> None:
     for more, status in (
         ({"anonymize": "yes"}, 400),
         ({"windowCenter": "1"}, 400),
-        ({"contentType": "video/mpeg"}, 406),
+        ({"contentType": "image/png;transfer-syntax=1.2"}, 400),
         ({"objectUID": ""}, 400),
         ({"requestType": "PULL"}, 400),
         ({"objectUID": "1.2"}, 404),

@@ -79,6 +79,13 @@ class Frames:
             if not 1 <= number <= self.count:
                 raise NotFoundError(f"the instance has no frame {number}: it has {self.count}")
 
+    def length(self, number: int, *, stored: bool) -> int | None:
+        """Return the length in bytes of a frame as it is stored, or native; ``None`` if it must be decoded first."""
+        self.check((number,))
+        if stored:
+            return sum(length for _offset, length in self._fragments[number - 1])
+        return None if self.compressed else -(-native_frame(self.image, number, self._bulk.length).bits // 8)
+
     def stored(self, number: int) -> Iterator[bytes]:
         """Yield a compressed frame as it is stored: its fragments, one after the other."""
         self.check((number,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from vna.domain.errors import InvalidInputError, UnsupportedError
 from vna.retrieve.render_attributes import Display
 from vna.retrieve.render_job import Picture
 from vna.retrieve.render_lut import Array, Extent, Values, coloured, modality, stretched, voi_lut, windowed
+from vna.retrieve.render_profile import with_profile
 from vna.retrieve.render_request import Options, Viewport, Window
 
 Bytes = npt.NDArray[np.uint8]
@@ -31,7 +33,11 @@ def pixels_of(data: bytes, picture: Picture) -> tuple[Array, str]:
 def picture(job: Picture) -> bytes:
     """Return the file of a picture, of several frames an animation."""
     images = [_drawn(data, job, number) for number, data in enumerate(job.frames)]
-    return _encoded(images, job.options, job.milliseconds)
+    more: dict[str, Any] = {}
+    if job.options.profile != "no":
+        images[0], profile = with_profile(images[0], job.options.profile, job.profile)
+        more = {"icc_profile": profile}
+    return _encoded(images, job.options, job.milliseconds, **more)
 
 
 def _drawn(data: bytes, job: Picture, number: int) -> Image.Image:
@@ -119,8 +125,11 @@ def _placed(image: Image.Image, viewport: Viewport) -> Image.Image:
         width, height = viewport.width or float("inf"), viewport.height or float("inf")
         factor = min(width / (right - left), height / (bottom - top))
     size = max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor))
-    box = (left, top, right, bottom)
-    if size != image.size or box != (0, 0, columns, rows):
+    # What is outside of the region does not shine into it: it is cut out before anything is scaled.
+    corner = math.floor(left), math.floor(top)
+    image = image.crop((*corner, math.ceil(right), math.ceil(bottom)))
+    box = (left - corner[0], top - corner[1], right - corner[0], bottom - corner[1])
+    if size != image.size or box != (0, 0, *image.size):
         filter_ = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC
         image = image.resize(size, filter_, box)
     if across < 0:
@@ -142,13 +151,13 @@ def _write(image: Image.Image, texts: Sequence[str]) -> None:
         draw.text(place, text, fill=light, font=font, stroke_width=1, stroke_fill=dark)
 
 
-def _encoded(images: Sequence[Image.Image], options: Options, milliseconds: int) -> bytes:
+def _encoded(images: Sequence[Image.Image], options: Options, milliseconds: int, **more: Any) -> bytes:
     result = io.BytesIO()
     first = images[0]
     if options.media == "image/jpeg":
-        first.save(result, "JPEG", quality=options.quality)
+        first.save(result, "JPEG", quality=options.quality, **more)
     elif options.media == "image/png":
-        first.save(result, "PNG", compress_level=1)
+        first.save(result, "PNG", compress_level=1, **more)
     elif len(images) == 1:
         first.save(result, "GIF")
     else:

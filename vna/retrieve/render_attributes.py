@@ -16,6 +16,7 @@ from vna.retrieve.values import ValueReader
 
 _SHARED, _PER_FRAME = "52009229", "52009230"
 _MOST_LUT_BYTES = 1 << 18
+_MOST_PROFILE_BYTES = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,11 @@ class DisplayReader:
             padding=self._padding(),
         )
 
+    def profile(self) -> bytes:
+        """Return the ICC Profile (0028,2000) of the image or of its first optical path; empty if there is none."""
+        path = _item(self._attributes, "00480105")
+        return self._bytes(self._attributes.get("00282000") or path.get("00282000"), _MOST_PROFILE_BYTES, unit=None)
+
     def _groups(self, frame: int, tag: str) -> Iterator[Attributes]:
         items = (self._attributes.get(_PER_FRAME) or {}).get("Value") or []
         if frame <= len(items):
@@ -143,7 +149,7 @@ class DisplayReader:
         data = self._bytes(item.get("00283006"))
         return _lut(descriptor, data, signed) if data and len(descriptor) == 3 else None
 
-    def _bytes(self, field: dict[str, Any] | None) -> bytes:
+    def _bytes(self, field: dict[str, Any] | None, most: int = _MOST_LUT_BYTES, *, unit: int | None = 2) -> bytes:
         if not field:
             return b""
         if "InlineBinary" in field:
@@ -151,9 +157,9 @@ class DisplayReader:
         if "Value" in field:
             return b"".join(struct.pack("<H", int(value) & 0xFFFF) for value in field["Value"])
         bulk = self._header.bulk.get(field.get("BulkDataURI", ""))
-        if bulk is None or bulk.encapsulated or bulk.length > _MOST_LUT_BYTES:
+        if bulk is None or bulk.encapsulated or bulk.length > most:
             return b""
-        return b"".join(self._reader.read(bulk, unit=2))
+        return b"".join(self._reader.read(bulk, unit=unit))
 
 
 def _lut(descriptor: list[Any], data: bytes, signed: bool) -> Lut:

@@ -44,6 +44,8 @@ class Picture(Job):
         Lines to write into it.
     milliseconds
         How long each is shown in an animation.
+    profile
+        ICC profile of the image, where one is to be in the picture and the image has one.
     """
 
     frames: tuple[bytes, ...]
@@ -54,6 +56,7 @@ class Picture(Job):
     options: Options
     texts: tuple[str, ...] = ()
     milliseconds: int = 100
+    profile: bytes = b""
 
     def run(self) -> tuple[dict[str, Any], bytes]:
         """Draw it."""

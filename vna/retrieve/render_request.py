@@ -13,6 +13,8 @@ LARGEST_SIDE = 8192
 
 FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "linear_exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 ANNOTATIONS = frozenset({"patient", "technique"})
+PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
+"""Values of ``iccprofile``."""
 _NUMBER = re.compile(r"[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,2})?")
 
 
@@ -57,6 +59,7 @@ class Options:
     viewport: Viewport = Viewport()
     quality: int = 90
     annotation: tuple[str, ...] = ()
+    profile: str = "no"
 
 
 def number(text: str, what: str) -> float:
@@ -84,11 +87,11 @@ def window_of(centre: float, width: float, function: str) -> Window:
 
 
 def parse_window(text: str) -> Window:
-    """Read ``window=center,width,function`` (PS3.18 8.3.5.1.4); the function may be left out and is linear then."""
+    """Read ``window=center,width,function`` (PS3.18 8.3.5.1.4)."""
     parts = text.split(",")
-    if len(parts) not in {2, 3}:
+    if len(parts) != 3:
         raise InvalidInputError(f"window: {text[:60]!r} is not center,width,function")
-    name = parts[2].strip().lower() if len(parts) == 3 else "linear"
+    name = parts[2].strip().lower()
     if name not in FUNCTIONS:
         raise InvalidInputError(f"window: {name[:60]!r} is not linear, linear-exact or sigmoid")
     return window_of(number(parts[0], "window center"), number(parts[1], "window width"), FUNCTIONS[name])
@@ -117,6 +120,20 @@ def parse_annotation(text: str) -> tuple[str, ...]:
     if wrong := [name for name in names if name not in ANNOTATIONS]:
         raise InvalidInputError(f"annotation: {wrong[0][:60]!r} is not patient or technique")
     return names
+
+
+def parse_profile(text: str) -> str:
+    """Read ``iccprofile`` (PS3.18 8.3.5.1.5)."""
+    if text not in PROFILES:
+        raise InvalidInputError(f"iccprofile: {text[:60]!r} is none of {', '.join(PROFILES)}")
+    return text
+
+
+def parse_size(text: str) -> Viewport:
+    """Read ``viewport=vw,vh``, which is all that there is for a thumbnail (PS3.18 8.3.5.1.3, 8.3.5.2)."""
+    if text.count(",") != 1:
+        raise InvalidInputError(f"viewport: {text[:60]!r} is not vw,vh: a thumbnail is of the whole image")
+    return parse_viewport(text)
 
 
 def parse_quality(text: str) -> int:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.domain.errors import NotFoundError, TooLargeError, UnsupportedError
-from vna.domain.records import Location
+from vna.domain.records import Attributes, Location
 from vna.ingest.document import Metadata
 from vna.ports.objects import ObjectStore
 from vna.retrieve.frames import PIXEL_PATHS, Frames
@@ -18,6 +18,7 @@ from vna.retrieve.render_attributes import DisplayReader
 from vna.retrieve.render_job import Picture
 from vna.retrieve.render_request import Options
 from vna.retrieve.render_texts import lines
+from vna.retrieve.report import Report, is_report
 from vna.retrieve.values import ValueReader
 
 PDF = "application/pdf"
@@ -59,6 +60,17 @@ class Source:
         attributes = self._metadata.header.attributes
         kind = ((attributes.get("00420012") or {}).get("Value") or [""])[0]
         return _DOCUMENT in attributes and str(kind).strip().lower() == PDF
+
+    @property
+    def report(self) -> Report | None:
+        """The structured report that it is, ``None`` for anything else."""
+        attributes = self._metadata.header.attributes
+        return Report(attributes) if is_report(attributes) else None
+
+    @property
+    def attributes(self) -> Attributes:
+        """Its data set in the DICOM JSON model, without bulk values."""
+        return self._metadata.header.attributes
 
     @cached_property
     def frames(self) -> Frames:
@@ -108,6 +120,7 @@ class Source:
             options=options,
             texts=lines(header.attributes, options.annotation),
             milliseconds=self._milliseconds(),
+            profile=displays.profile() if options.profile != "no" else b"",
         )
 
     def _bytes(self, number: int, of: int) -> bytes:

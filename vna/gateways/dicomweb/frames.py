@@ -102,6 +102,8 @@ def _part_maker(frames: Frames, choice: Choice, url: str) -> Callable[[int], Par
 
     def make(number: int) -> Part:
         headers = {"Content-Type": content_type, "Content-Location": f"{url}/frames/{number}"}
+        if (length := frames.length(number, stored=stored)) is not None:
+            headers["Content-Length"] = str(length)
         return headers, frames.stored(number) if stored else frames.native(number)
 
     return make

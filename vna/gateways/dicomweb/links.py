@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from vna.domain.records import Location
+
 BASE = "/dicom-web"
 """Path that the DICOMweb resources of PS3.18 10.1 lie below."""
 
@@ -50,6 +52,10 @@ class Links:
     def instance(self, study: str, series: str, sop: str) -> str:
         """URL of an instance."""
         return f"{self.series(study, series)}/instances/{quote(sop, safe='')}"
+
+    def at(self, location: Location) -> str:
+        """URL of a stored instance."""
+        return self.instance(location.uids.study, location.uids.series, location.uids.sop)
 
     def bulk(self, study: str, series: str, sop: str, path: str) -> str:
         """URL of a bulk value of an instance."""

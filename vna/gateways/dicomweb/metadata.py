@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 from starlette.requests import Request
@@ -33,20 +33,27 @@ async def retrieve_metadata(gateway: Gateway, request: Request) -> Response:
     found = await gateway.in_thread(located, gateway, request)
     data_sets = _data_sets(gateway.view(request).objects, found, gateway.links(request))
     if not choice.offer.related:
-        return await stream(gateway, _json(data_sets), {"Content-Type": choice.offer.content})
+        return await stream(gateway, _json(each for _, each in data_sets), {"Content-Type": choice.offer.content})
     boundary = new_boundary()
-    parts = (({"Content-Type": choice.offer.content}, (to_native_xml(each),)) for each in data_sets)
+    parts = (_part(choice.offer.content, url, each) for url, each in data_sets)
     headers = {"Content-Type": related_type(choice.offer.content, boundary)}
     return await stream(gateway, write_related(parts, boundary), headers)
 
 
-def _data_sets(objects: ObjectStore, found: Sequence[Location], links: Links) -> Iterator[Attributes]:
+def _part(content: str, url: str, data_set: Attributes) -> tuple[dict[str, str], tuple[bytes]]:
+    document = to_native_xml(data_set)
+    headers = {"Content-Type": content, "Content-Location": f"{url}/metadata", "Content-Length": str(len(document))}
+    return headers, (document,)
+
+
+def _data_sets(objects: ObjectStore, found: Sequence[Location], links: Links) -> Iterator[tuple[str, Attributes]]:
+    """Yield the URL of each instance, and its data set."""
     for location, metadata in load_many(objects, found):
-        base = links.instance(location.uids.study, location.uids.series, location.uids.sop)
-        yield linked(metadata, lambda path, base=base: f"{base}/bulkdata/{path}")  # type: ignore[misc]
+        base = links.at(location)
+        yield base, linked(metadata, lambda path, base=base: f"{base}/bulkdata/{path}")  # type: ignore[misc]
 
 
-def _json(data_sets: Iterator[Attributes]) -> Iterator[bytes]:
+def _json(data_sets: Iterable[Attributes]) -> Iterator[bytes]:
     """Yield a JSON array, in pieces of some size."""
     waiting = [b"["]
     size = 0

@@ -10,31 +10,34 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vna.dicom.multipart import new_boundary, related_type, write_related
-from vna.domain.errors import ArchiveError, NotFoundError
+from vna.domain.errors import ArchiveError, InvalidInputError, NotFoundError
 from vna.domain.records import Location
+from vna.gateways.dicomweb import documents
 from vna.gateways.dicomweb.conditional import located, released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.frames import parse_frames
-from vna.gateways.dicomweb.negotiate import Choice, Offer, negotiate
+from vna.gateways.dicomweb.negotiate import Choice, Offer, negotiate, parse_media_types
 from vna.gateways.dicomweb.streaming import stream
 from vna.retrieve.render_request import (
     Options,
     Viewport,
     parse_annotation,
+    parse_profile,
     parse_quality,
+    parse_size,
     parse_viewport,
     parse_window,
 )
-from vna.retrieve.render_source import PDF, Source, candidates
+from vna.retrieve.render_source import Source, candidates
 
 JPEG, PNG, GIF = "image/jpeg", "image/png", "image/gif"
 THUMBNAIL_SIDE = 128
+DICOM_TYPES = frozenset({"application/dicom", "application/dicom+json", "application/dicom+xml"})
 
 _MEDIA = (JPEG, PNG, GIF)
 _SINGLE = tuple(Offer(media, related=False) for media in _MEDIA)
 _RELATED = tuple(Offer(media, related=True) for media in _MEDIA)
-_PDF = (Offer(PDF, related=False), Offer(PDF, related=True))
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +56,24 @@ def options_of(request: Request) -> Options:
         options = replace(options, quality=parse_quality(given["quality"]))
     if "annotation" in given:
         options = replace(options, annotation=parse_annotation(given["annotation"]))
+    if "iccprofile" in given:
+        options = replace(options, profile=parse_profile(given["iccprofile"]))
     return options
+
+
+def _chosen(gateway: Gateway, request: Request, offers: Sequence[Offer]) -> Choice:
+    """Agree on a form; DICOM media types do not stand beside rendered ones (PS3.18 8.7.5)."""
+    accept = gateway.accept(request)
+    names = {each.content for text in accept for each in parse_media_types(text)}
+    if DICOM_TYPES & names and {offer.content for offer in offers} & names:
+        raise HttpError(400, "invalid-input", "a request is for DICOM media types or for rendered ones, not for both")
+    return negotiate(accept, offers)
+
+
+def _with_media(options: Options, choice: Choice) -> Options:
+    if choice.offer.content == GIF and options.profile != "no":
+        raise InvalidInputError(f"iccprofile: there are no profiles in {GIF}")
+    return replace(options, media=choice.offer.content)
 
 
 async def retrieve_rendered(gateway: Gateway, request: Request) -> Response:
@@ -65,17 +85,18 @@ async def retrieve_rendered(gateway: Gateway, request: Request) -> Response:
     if len(locations) > 1:
         return await _several(gateway, request, locations, options)
     source = await gateway.in_thread(Source.of, objects, locations[0], gateway.pictures)
-    if source.is_pdf and numbers is None:
-        return await _document(gateway, request, source)
+    url = gateway.links(request).at(locations[0])
+    if numbers is None and documents.kinds(source):
+        return await _document(gateway, request, source, url)
     await gateway.in_thread(_check, source, numbers or ())
-    choice = negotiate(gateway.accept(request), (*_SINGLE, *_RELATED))
-    options = replace(options, media=choice.offer.content)
+    choice = _chosen(gateway, request, (*_SINGLE, *_RELATED))
+    options = _with_media(options, choice)
     animated = options.media == GIF and not choice.offer.related
     if numbers is None:
         # A picture of one frame shows the first of several; an animation, or parts, show all.
         numbers = list(range(1, source.frames.count + 1)) if animated or choice.offer.related else [1]
     if choice.offer.related or (len(numbers) > 1 and not animated):
-        return await _parts(gateway, choice, _frame_parts(source, options, numbers))
+        return await _parts(gateway, choice, _frame_parts(source, options, numbers, url))
     made = await gateway.in_picture_thread(source.picture, options, numbers)
     return Response(made, media_type=options.media)
 
@@ -86,10 +107,10 @@ def _check(source: Source, numbers: Sequence[int]) -> None:
 
 async def retrieve_thumbnail(gateway: Gateway, request: Request) -> Response:
     """Answer ``GET .../thumbnail``: one picture that stands for all, of the middle instance that has one."""
-    options = options_of(request)
-    if "viewport" not in request.query_params:
-        options = replace(options, viewport=Viewport(THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    options = replace(options, media=negotiate(gateway.accept(request), _SINGLE).offer.content)
+    asked = request.query_params.get("viewport")
+    viewport = Viewport(THUMBNAIL_SIDE, THUMBNAIL_SIDE) if asked is None else parse_size(asked)
+    # Nothing else is for thumbnails (Table 8.3.5-2): with an annotation it would tell who the patient is.
+    options = Options(_chosen(gateway, request, _SINGLE).offer.content, viewport=viewport)
     frame = parse_frames(request.path_params["frames"])[0] if "frames" in request.path_params else None
     locations = await gateway.in_thread(located, gateway, request)
     made = await gateway.in_picture_thread(_representative, gateway, request, locations, options, frame)
@@ -114,29 +135,38 @@ def _representative(
     raise failed
 
 
-async def _document(gateway: Gateway, request: Request, source: Source) -> Response:
-    choice = negotiate(gateway.accept(request), _PDF)
+async def _document(gateway: Gateway, request: Request, source: Source, url: str) -> Response:
+    kinds = documents.kinds(source)
+    offers = [Offer(kind, related=related) for related in (False, True) for kind in kinds]
+    choice = _chosen(gateway, request, offers)
+    kind, content = choice.offer.content, documents.content(source, choice.offer.content)
     if choice.offer.related:
-        return await _parts(gateway, choice, iter([({"Content-Type": PDF}, source.document())]))
-    return await stream(gateway, source.document(), {"Content-Type": PDF, "X-Content-Type-Options": "nosniff"})
+        part = {"Content-Type": documents.headers(kind)["Content-Type"], "Content-Location": f"{url}/rendered"}
+        return await _parts(gateway, choice, iter([(part, content)]))
+    return await stream(gateway, content, documents.headers(kind))
 
 
 async def _several(gateway: Gateway, request: Request, locations: Sequence[Location], options: Options) -> Response:
-    choice = negotiate(gateway.accept(request), (*_RELATED, *_SINGLE))
-    options = replace(options, media=choice.offer.content)
+    choice = _chosen(gateway, request, (*_RELATED, *_SINGLE))
+    options = _with_media(options, choice)
     return await _parts(gateway, choice, _instance_parts(gateway, request, locations, options))
 
 
-def _frame_parts(source: Source, options: Options, numbers: Sequence[int]) -> Iterator[Part]:
+def _frame_parts(source: Source, options: Options, numbers: Sequence[int], url: str) -> Iterator[Part]:
     for number in numbers:
-        yield {"Content-Type": options.media}, iter((source.picture(options, (number,)),))
+        yield _part(options, f"{url}/frames/{number}/rendered", source.picture(options, (number,)))
+
+
+def _part(options: Options, url: str, made: bytes) -> Part:
+    headers = {"Content-Type": options.media, "Content-Location": url, "Content-Length": str(len(made))}
+    return headers, iter((made,))
 
 
 def _instance_parts(
     gateway: Gateway, request: Request, locations: Sequence[Location], options: Options
 ) -> Iterator[Part]:
     """Yield a picture of each instance; one that cannot be shown is left out, since the answer is under way."""
-    objects = gateway.view(request).objects
+    objects, links = gateway.view(request).objects, gateway.links(request)
     for location in locations:
         try:
             source = Source.of(objects, location, gateway.pictures)
@@ -149,7 +179,7 @@ def _instance_parts(
                 raise
             _log.warning("no picture of instance %s: %s", location.uids.sop, error)
             continue
-        yield {"Content-Type": options.media}, iter((made,))
+        yield _part(options, f"{links.at(location)}/rendered", made)
 
 
 async def _parts(gateway: Gateway, choice: Choice, parts: Iterator[Part]) -> Response:

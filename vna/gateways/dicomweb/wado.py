@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vna.dicom.decode import Decoder
 from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import UnsupportedError
@@ -15,11 +14,11 @@ from vna.domain.records import Location
 from vna.gateways.dicomweb.conditional import range_field, released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
+from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.media import with_syntax
 from vna.gateways.dicomweb.negotiate import STORED, Choice, Offer, negotiate
 from vna.gateways.dicomweb.streaming import byte_range, range_headers, stream
 from vna.gateways.dicomweb.zipped import ZIP, write_zip, zip_name
-from vna.ports.objects import ObjectStore
 from vna.retrieve.instances import Rendition, read, read_many, rendition
 
 DICOM = "application/dicom"
@@ -36,14 +35,13 @@ async def retrieve(gateway: Gateway, request: Request) -> Response:
     is_instance = "instance" in request.path_params
     choice = negotiate(gateway.accept(request), INSTANCE_OFFERS if is_instance else OFFERS)
     items = await gateway.in_thread(_renditions, gateway, request, choice)
-    objects = gateway.view(request).objects
     if choice.offer == _ZIP:
         name = zip_name(items, below_study="series" in request.path_params)
         headers = {"Content-Type": ZIP, "Content-Disposition": f'attachment; filename="{name}"'}
-        return await stream(gateway, write_zip(objects, items, gateway.pictures.decode), headers)
+        return await stream(gateway, write_zip(gateway.view(request).objects, items, gateway.pictures.decode), headers)
     if choice.offer.related:
         boundary = new_boundary()
-        body = _related(objects, items, boundary, gateway.pictures.decode)
+        body = _related(gateway, request, items, boundary)
         return await stream(gateway, body, {"Content-Type": related_type(DICOM, boundary)})
     return await _single(gateway, request, items[0])
 
@@ -62,18 +60,25 @@ def _rendition(location: Location, syntaxes: Sequence[str]) -> Rendition:
         raise HttpError(406, "not-acceptable", f"{error}; {hint}") from error
 
 
-def _related(objects: ObjectStore, items: Sequence[Rendition], boundary: str, decode: Decoder) -> Iterator[bytes]:
-    parts = ((_part_headers(item), content) for item, content in read_many(objects, items, decode))
-    return write_related(parts, boundary)
+def _related(gateway: Gateway, request: Request, items: Sequence[Rendition], boundary: str) -> Iterator[bytes]:
+    links = gateway.links(request)
+    found = read_many(gateway.view(request).objects, items, gateway.pictures.decode)
+    return write_related(((_part_headers(item, links), content) for item, content in found), boundary)
 
 
-def _part_headers(item: Rendition) -> dict[str, str]:
+def _part_headers(item: Rendition, links: Links) -> dict[str, str]:
+    """Return the header fields of a part (PS3.18 Table 8.6.1-1); the length of what is transcoded is not known yet."""
+    length = {} if item.size is None else {"Content-Length": str(item.size)}
+    return _headers(item) | {"Content-Location": links.at(item.location)} | length
+
+
+def _headers(item: Rendition) -> dict[str, str]:
     return {"Content-Type": with_syntax(DICOM, item.transfer_syntax)}
 
 
 async def _single(gateway: Gateway, request: Request, item: Rendition) -> Response:
     objects = gateway.view(request).objects
-    headers = _part_headers(item)
+    headers = _headers(item)
     if item.size is None:
         return await stream(gateway, read(objects, item, gateway.pictures.decode), headers)
     headers["Accept-Ranges"] = "bytes"

@@ -12,10 +12,12 @@ from starlette.responses import Response
 from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.domain.errors import InvalidInputError, UnsupportedError
 from vna.domain.records import Location
+from vna.gateways.dicomweb import documents
 from vna.gateways.dicomweb.conditional import conditional, released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.media import with_syntax
+from vna.gateways.dicomweb.negotiate import Offer, negotiate, parse_media_types
 from vna.gateways.dicomweb.rendered import GIF, JPEG, PNG
 from vna.gateways.dicomweb.streaming import stream
 from vna.gateways.dicomweb.wado import DICOM
@@ -30,9 +32,12 @@ from vna.retrieve.render_request import (
     whole,
     window_of,
 )
-from vna.retrieve.render_source import PDF, Source
+from vna.retrieve.render_source import Source
 
 _NAMES = {"studyUID": "study", "seriesUID": "series", "objectUID": "instance"}
+# Of PS3.18 9.5.1, one is in the table of parameters, the other in the syntax of the request.
+_ANNOTATION = ("annotation", "imageAnnotation")
+_PRESENTATION = ("presentationUID", "presentationSeriesUID")
 _PICTURES = (JPEG, PNG, GIF)
 _SYNTAX = re.compile(r"[0-9.]{1,64}|\*")
 
@@ -46,8 +51,8 @@ async def retrieve_uri(gateway: Gateway, request: Request) -> Response:
         raise InvalidInputError(f"{', '.join(missing)} is missing")
     if query.get("anonymize"):
         raise HttpError(400, "unsupported", "anonymize: the archive does not de-identify what it retrieves by WADO-URI")
-    if query.get("presentationUID"):
-        raise HttpError(400, "unsupported", "presentationUID: presentation states are not applied")
+    if state := next((name for name in _PRESENTATION if query.get(name)), ""):
+        raise HttpError(400, "unsupported", f"{state}: presentation states are not applied")
     # The resource is named as WADO-RS names it, for what is common to both.
     request.scope["path_params"] = {ours: query[theirs] for theirs, ours in _NAMES.items()}
     return await conditional(_retrieve)(gateway, request)
@@ -58,46 +63,37 @@ async def _retrieve(gateway: Gateway, request: Request) -> Response:
     objects = gateway.view(request).objects
     query = request.query_params
     source = await gateway.in_thread(Source.of, objects, location, gateway.pictures)
-    media = _content_type(query.get("contentType", ""), source)
+    media = _content_type(query.get("contentType", ""), ", ".join(request.headers.getlist("accept")), source)
     if media == DICOM:
         return await _dicom(gateway, objects, location, query)
     if query.get("transferSyntax"):
         raise InvalidInputError("transferSyntax goes with contentType=application/dicom alone")
-    if media == PDF:
-        return await stream(gateway, source.document(), {"Content-Type": PDF, "X-Content-Type-Options": "nosniff"})
+    if media not in _PICTURES:
+        return await stream(gateway, documents.content(source, media), documents.headers(media))
     frames = source.frames
     options = _options(query, media, frames.image.rows, frames.image.columns)
     if query.get("frameNumber"):
-        numbers = [whole(query["frameNumber"], "frameNumber", 1, 10**8)]
+        numbers = [whole(query["frameNumber"], "frameNumber", 1, frames.count)]
     else:
         numbers = list(range(1, frames.count + 1)) if media == GIF else [1]
     made = await gateway.in_picture_thread(source.picture, options, numbers)
     return Response(made, media_type=media)
 
 
-def _content_type(asked: str, source: Source) -> str:
-    """Choose the form: the first that is asked for and can be had, else by the kind of object (PS3.18 9.1.2.2.1)."""
-    if source.is_image:
-        possible: tuple[str, ...] = (*_PICTURES, DICOM)
-        default = JPEG if source.frames.count == 1 else DICOM
-    else:
-        possible = (PDF, DICOM) if source.is_pdf else (DICOM,)
-        default = possible[0]
-    names = [part.partition(";")[0].strip().lower() for part in asked.split(",") if part.strip()]
-    for name in names or [default]:
-        if name == "*/*":
-            return default
-        if name == "image/*" and JPEG in possible:
-            return JPEG
-        if name in possible:
-            return name
-    raise HttpError(
-        406, "not-acceptable", f"the object is not to be had as {asked[:200]!r}; it can be had as {', '.join(possible)}"
-    )
+def _content_type(asked: str, accept: str, source: Source) -> str:
+    """Choose the form, by ``contentType`` before the Accept field (PS3.18 9.1.2.2.1, 9.3): a picture unless asked."""
+    named = parse_media_types(asked)
+    if any({"transfer-syntax", "charset"} & set(each.parameters) for each in named):
+        raise InvalidInputError("contentType: transfer syntax and character set are parameters by themselves")
+    if len(names := {each.content for each in named}) > 1 and DICOM in names:
+        raise InvalidInputError(f"contentType is {DICOM}, or rendered media types, and not both")
+    possible = (*(_PICTURES if source.is_image else documents.kinds(source)), DICOM)
+    values = [text for text in (asked, accept) if text.strip()]
+    return negotiate(values or [""], [Offer(each, related=False) for each in possible]).offer.content
 
 
 async def _dicom(gateway: Gateway, objects: ObjectStore, location: Location, query: Mapping[str, str]) -> Response:
-    for name in ("frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", "annotation"):
+    for name in ("frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", *_ANNOTATION):
         if query.get(name):
             raise InvalidInputError(f"{name} does not go with contentType=application/dicom")
     asked = query.get("transferSyntax") or EXPLICIT_LITTLE
@@ -124,8 +120,8 @@ def _options(query: Mapping[str, str], media: str, rows: int, columns: int) -> O
         options = replace(options, window=window)
     if query.get("imageQuality"):
         options = replace(options, quality=whole(query["imageQuality"], "imageQuality", 1, 100))
-    if query.get("annotation"):
-        options = replace(options, annotation=parse_annotation(query["annotation"]))
+    if annotation := next((query[name] for name in _ANNOTATION if query.get(name)), ""):
+        options = replace(options, annotation=parse_annotation(annotation))
     return options
 
 
