@@ -22,6 +22,7 @@ from tests.support.ports import free_port
 from vna.security.principals import Role
 
 ROLES = {"radiology": "viewer", "radiographers": "technologist"}
+LIMITS = {"cardiology": ["InstitutionalDepartmentName=Cardiology"], "north": ["InstitutionName=North"]}
 CALLBACK = "/ui/sign-in/provider/callback"
 
 
@@ -44,6 +45,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
             VNA_OIDC__CLIENT_ID=CLIENT,
             VNA_OIDC__CLIENT_SECRET=SECRET,
             VNA_OIDC__ROLES=json.dumps(ROLES),
+            VNA_OIDC__LIMITS=json.dumps(LIMITS),
             VNA_OIDC__AUDIENCE=AUDIENCE,
         )
         yield Parts(gateway, issuer)
@@ -100,6 +102,20 @@ def test_a_person_signs_in_with_an_account_of_the_organisation(parts: Parts, bro
 def test_the_highest_role_counts(parts: Parts, browser: httpx.Client) -> None:
     come_back(browser, at_provider(begin(browser), "tom"))
     assert browser.get("/ui/operations").status_code == 200
+
+
+def test_a_group_that_is_limited_limits_whatever_others_somebody_has(parts: Parts, browser: httpx.Client) -> None:
+    come_back(browser, at_provider(begin(browser), "carl"))
+    assert browser.get("/ui/").status_code == 200
+    refused = browser.get("/ui/operations")  # a technologist's, but not of a department
+    assert (refused.status_code, "with limits" in refused.text) == (403, True)
+
+
+def test_limits_that_cannot_be_joined_let_nobody_in(parts: Parts, browser: httpx.Client) -> None:
+    back = come_back(browser, at_provider(begin(browser), "dora"))
+    assert back.status_code == 403
+    assert "cannot be joined" in back.text
+    assert browser.get("/ui/").status_code == 303
 
 
 def test_who_has_no_role_here_stays_outside(parts: Parts, browser: httpx.Client) -> None:

@@ -9,6 +9,7 @@ import pytest
 from vna.domain.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from vna.security import passwords
 from vna.security.accounts import Accounts
+from vna.security.limits import NO_LIMITS, Limits
 from vna.security.principals import Permission, Principal, Role, roles_with
 from vna.security.sessions import SECONDS, Sessions
 from vna.security.throttle import Throttle
@@ -184,6 +185,40 @@ def test_guessing_becomes_slow_and_success_forgives(clock: Clock) -> None:
 def test_roles_have_what_they_need_and_no_more() -> None:
     assert roles_with(Permission.OPERATE) == [Role.ADMINISTRATOR]
     assert roles_with(Permission.STORE) == [Role.TECHNOLOGIST, Role.ADMINISTRATOR]
-    assert set(roles_with(Permission.READ)) == set(Role)
+    assert set(roles_with(Permission.READ)) == set(Role) - {Role.RESEARCHER}
     newcomer = Principal("admin", Role.ADMINISTRATOR, "session", must_change_password=True)
     assert not any(newcomer.may(permission) for permission in Permission)
+
+
+CARDIOLOGY = Limits.parse(["InstitutionalDepartmentName=Cardiology", "IssuerOfPatientID=HOSP-A"])
+
+
+def test_limits_go_with_users_keys_and_sessions(store: FolderStore, accounts: Accounts, clock: Clock) -> None:
+    accounts.add_user("ann", Role.VIEWER, "a much longer phrase", CARDIOLOGY)
+    sessions = Sessions(store, accounts, clock)
+    session = sessions.issue(accounts.user("ann"))
+    assert accounts.user("ann").limits == CARDIOLOGY
+    found = sessions.read(session)
+    assert found is not None
+    assert found.limits == CARDIOLOGY
+    accounts.set_limits("ann", NO_LIMITS)
+    assert sessions.read(session) is None
+    key = accounts.check_key(accounts.add_key("pacs", Role.VIEWER, limits=CARDIOLOGY))
+    assert key is not None
+    assert key.limits == CARDIOLOGY
+    external = sessions.read(sessions.issue_external("eve", Role.VIEWER, CARDIOLOGY))
+    assert external == Principal("eve", Role.VIEWER, "session", limits=CARDIOLOGY)
+
+
+def test_who_is_limited_may_nothing_that_is_of_the_whole_archive() -> None:
+    limited = Principal("ann", Role.ADMINISTRATOR, "key", limits=CARDIOLOGY)
+    allowed = {permission for permission in Permission if limited.may(permission)}
+    assert allowed <= {Permission.READ, Permission.READ_DEIDENTIFIED, Permission.STORE, Permission.DELETE}
+
+
+def test_limits_that_cannot_be_read_are_no_way_in(store: FolderStore, accounts: Accounts) -> None:
+    accounts.add_user("ann", Role.VIEWER, "a much longer phrase", CARDIOLOGY)
+    [info] = store.list("security/users/")
+    store.replace(info.key, store.get(info.key).replace(b"InstitutionalDepartmentName", b"NoSuchAttribute"))
+    with pytest.raises(IntegrityError):
+        accounts.sign_in("ann", "a much longer phrase")

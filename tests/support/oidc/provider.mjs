@@ -1,4 +1,4 @@
-// An OpenID provider (oidc-provider, certified) with three people and one client, for tests.
+// An OpenID provider (oidc-provider, certified) with some people and one client, for tests.
 // Usage: node provider.mjs FOLDER_WITH_NODE_MODULES PORT REDIRECT_URI
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -8,7 +8,13 @@ const [folder, port, redirect] = process.argv.slice(2);
 const require = createRequire(path.join(folder, "package.json"));
 const { default: Provider } = await import(pathToFileURL(require.resolve("oidc-provider")));
 
-const ROLES = { ann: ["radiology"], tom: ["radiographers", "radiology"], nobody: ["kitchen"] };
+const ROLES = {
+  ann: ["radiology"],
+  tom: ["radiographers", "radiology"],
+  nobody: ["kitchen"],
+  carl: ["radiographers", "cardiology"],
+  dora: ["radiology", "cardiology", "north"],
+};
 const API = "urn:archive";
 
 const provider = new Provider(`http://127.0.0.1:${port}`, {
