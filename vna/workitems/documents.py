@@ -48,6 +48,10 @@ class Before:
         return subscribers.told(self.subscribed)
 
 
+def _nothing() -> None:
+    """Tell nobody."""
+
+
 class Documents:
     """The documents of a worklist.
 
@@ -64,6 +68,7 @@ class Documents:
         self.feed = Feed(objects)
         self.matching = Matching(resemblance)
         self.subscribers = Subscribers(self.feed, self.chains)
+        self.on_written: Callable[[], None] = _nothing
 
     def matches(self, attributes: Attributes) -> Matches:
         """Return whether a data set meets criteria, as a function of these."""
@@ -148,7 +153,10 @@ class Documents:
             subscribers=writing.subscribed,
             events=writing.events,
         )
-        return written if self.chains.add(ITEMS, name, revision, record.to_json(written)) else None
+        if not self.chains.add(ITEMS, name, revision, record.to_json(written)):
+            return None
+        self.on_written()
+        return written
 
     def change_subscriber(self, ae_title: str, who: str, make: Callable[[Subscriber, int], GlobalAction]) -> Subscriber:
         """Write what an application entity asks for all work items.
@@ -173,5 +181,6 @@ class Documents:
             actions = before.after(make(before, clock))
             written = Subscriber(ae_title, revision, clock, actions, iso_utc(now_us()), who)
             if self.chains.add(SUBSCRIBERS, name, revision, subscribers.to_json(written)):
+                self.on_written()
                 return written
         raise UnavailableError(f"the subscriptions of {ae_title} are changed by too many at once")

@@ -45,8 +45,8 @@ TYPE_2: Mapping[str, str] = MappingProxyType(
 )
 """Type 2 when a work item is created: there, if only empty."""
 
-KEPT_EMPTY: Mapping[str, str] = MappingProxyType({tags.PATIENT_ID: "LO", tags.STUDY: "UI"})
-"""Of type 1C for who creates a work item and of type 2 for who keeps it."""
+KEPT_EMPTY: Mapping[str, str] = MappingProxyType({tags.PATIENT_ID: "LO", tags.STUDY: "UI", tags.HUMAN_PERFORMERS: "SQ"})
+"""Of type 1C or 2C for who creates a work item and of type 2 for who keeps it."""
 
 CREATED_EMPTY = (tags.TRANSACTION, tags.PROGRESS, tags.PERFORMED)
 NEVER_SET = frozenset(

@@ -175,8 +175,12 @@ class Worklist:
 
         self._documents.change_subscriber(ae_title, who, make)
 
-    def changes(self, listener: Callable[[WorkItem | Subscriber], None]) -> Changes:
-        """Return what tells a listener each change that comes, whenever its ``sync`` is called."""
+    def changes(self, listener: Callable[[WorkItem | Subscriber], None], on_written: Callable[[], None]) -> Changes:
+        """Return what tells a listener each change that comes, whenever its ``sync`` is called.
+
+        ``on_written`` is called when this process has made one, in the thread that did.
+        """
+        self._documents.on_written = on_written
         return Changes(self._documents.feed, self._documents.chains, listener)
 
     def initial_reports(self, subscriber: Subscriber) -> Iterator[tuple[str, Event]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -77,6 +78,7 @@ class Hub:
         self._started = iso_utc(now_us())
         self._greeted: set[str] = set()
         self._ending = False
+        self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._limiter: anyio.CapacityLimiter | None = None
         self._changes: Changes | None = None
@@ -127,7 +129,7 @@ class Hub:
             # Threads of its own: uploads that fill the others must not hold up what is told.
             self._limiter = anyio.CapacityLimiter(4)
         if self._changes is None:
-            self._changes = self._gateway.archive.worklist.changes(self._noticed)
+            self._changes = self._gateway.archive.worklist.changes(self._noticed, self._written)
         if self._follower is None:
             await self._in_thread(self._changes.sync)
         if ae_title in self._greeted:
@@ -181,7 +183,10 @@ class Hub:
             except ArchiveError as error:
                 log.error("worklist: changes cannot be followed: %s", error)  # noqa: TRY400 - as above
                 await asyncio.sleep(_RETRY_SECONDS)
-            await asyncio.sleep(_POLL_SECONDS)
+            # What this process wrote is told at once, what others did by the clock.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+            self._wake.clear()
         self._follower = None
 
     async def _in_thread(self, call: Any, *args: Any) -> Any:
@@ -191,6 +196,11 @@ class Hub:
         """Take a change in the thread that follows."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._tell, change)
+
+    def _written(self) -> None:
+        """Follow at once, as this process has made a change."""
+        if self._loop is not None and self._open:
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     def _tell(self, change: WorkItem | Subscriber) -> None:
         if isinstance(change, WorkItem):
