@@ -9,12 +9,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    StorageState,
+    sync_playwright,
+)
 
 from tests.support.elasticsearch import services_cache
 from tests.support.http_gateway import HttpGateway
 from tests.support.npm import AXE, installed
 from vna.cli.ohif import VERSION, install
+from vna.security.principals import Role
 
 CHROMIUM = os.environ.get("VNA_TEST_CHROMIUM", "/usr/bin/chromium")
 SIZE = {"width": 1280, "height": 800}
@@ -59,14 +68,21 @@ class Watched:
 
 
 @contextmanager
-def watched(browser: Browser, origin: str) -> Iterator[Watched]:
-    """Open a page of its own, with no cookie or cache, for a block."""
-    context: BrowserContext = browser.new_context(viewport=SIZE, base_url=origin)
+def watched(browser: Browser, origin: str, signed_in: StorageState | None = None) -> Iterator[Watched]:
+    """Open a page of its own, with no cookie or cache but those of somebody who signed in, for a block."""
+    context: BrowserContext = browser.new_context(viewport=SIZE, base_url=origin, storage_state=signed_in)
     context.set_default_timeout(20_000)
     try:
         yield Watched(context.new_page(), origin)
     finally:
         context.close()
+
+
+def sign_in(page: Page, name: str, password: str) -> None:
+    """Sign in on the page for it, where the browser was sent."""
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Sign in").click()
 
 
 def ohif_folder() -> Path:
@@ -78,10 +94,10 @@ def ohif_folder() -> Path:
 
 def filled(gateway: HttpGateway, files: list[Path]) -> HttpGateway:
     """Store files in an archive, and return it when they can be found."""
+    key = gateway.archive.accounts.add_key(f"filler-{len(files)}", Role.TECHNOLOGIST)
+    headers = {"Content-Type": "application/dicom", "Authorization": f"Bearer {key}"}
     for file in files:
-        answer = gateway.client.post(
-            "/studies", content=file.read_bytes(), headers={"Content-Type": "application/dicom"}
-        )
+        answer = gateway.client.post("/studies", content=file.read_bytes(), headers=headers)
         assert answer.status_code == 200, f"{file.name}: {answer.text}"
     report = gateway.ingest()
     assert not report.failed, report

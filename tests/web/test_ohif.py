@@ -11,21 +11,25 @@ import pydicom
 import pytest
 from playwright.sync_api import Browser, Locator
 
-from tests.support.browser import browser, filled, ohif_folder, watched
+from tests.support.browser import browser, filled, ohif_folder, sign_in, watched
 from tests.support.http_gateway import HttpGateway
 from tests.support.real_files import real_file
 from vna.cli.ohif import install
 from vna.domain.errors import ConfigurationError, IntegrityError
+from vna.security.principals import Role
 
 __all__ = ["browser"]
 
 # Stored native, and in JPEG 2000, which OHIF decodes by itself.
+PHRASE = "a much longer phrase"
 STUDIES = ("CT_small.dcm", "693_J2KI.dcm")
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
-    gateway = HttpGateway(tmp_path_factory.mktemp("ohif"), develop=False, VNA_HTTP__OHIF_PATH=str(ohif_folder()))
+    settings = {"VNA_HTTP__OHIF_PATH": str(ohif_folder()), "VNA_HTTP__ALLOW_ANONYMOUS": "never"}
+    gateway = HttpGateway(tmp_path_factory.mktemp("ohif"), develop=False, **settings)
+    gateway.archive.accounts.add_user("ann", Role.VIEWER, PHRASE)
     try:
         yield filled(gateway, [real_file(name) for name in STUDIES])
     finally:
@@ -45,11 +49,19 @@ def greys(canvas: Locator) -> int:
     return int(found)
 
 
-def test_ohif_opens_studies_and_asks_no_other_host(browser: Browser, archive: HttpGateway) -> None:
+def test_somebody_who_signed_in_comes_from_words_to_a_picture_and_no_other_host_is_asked(
+    browser: Browser, archive: HttpGateway
+) -> None:
     with watched(browser, archive.url) as view:
+        view.page.goto("/ohif/viewer")
+        sign_in(view.page, "ann", PHRASE)
         for name in STUDIES:
             data = pydicom.dcmread(real_file(name), stop_before_pixels=True)
-            view.page.goto(f"/ohif/viewer?StudyInstanceUIDs={data.StudyInstanceUID}")
+            view.page.goto("/ui/")
+            view.page.get_by_role("searchbox").fill(str(data.PatientID))
+            view.page.keyboard.press("Enter")
+            view.page.locator(".worklist .who a").click()
+            view.page.get_by_role("link", name="Open in OHIF").click()
             canvas = view.page.locator("canvas.cornerstone-canvas").first
             canvas.wait_for(timeout=40_000)
             for _ in range(80):
@@ -57,12 +69,16 @@ def test_ohif_opens_studies_and_asks_no_other_host(browser: Browser, archive: Ht
                     break
                 view.page.wait_for_timeout(250)
             assert shades > 40, f"{name}: the canvas is blank; {view.errors} {view.failed}"
+            # The tour of a first visit would lie over the picture.
+            assert view.page.locator(".shepherd-element").count() == 0
         assert view.strangers == []
         assert view.errors == []
 
 
 def test_its_files_have_types_policies_and_small_forms(archive: HttpGateway) -> None:
-    with httpx.Client(base_url=archive.url, trust_env=False) as client:
+    key = archive.archive.accounts.add_key("reader", Role.VIEWER)
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=archive.url, trust_env=False, headers=headers) as client:
         page = client.get("/ohif/viewer")
         assert page.headers["content-type"].startswith("text/html")
         policy = page.headers["content-security-policy"]

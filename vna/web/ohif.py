@@ -81,7 +81,8 @@ _CONFIG = {
     "routerBasename": BASE.rstrip("/"),
     "extensions": [],
     "modes": [],
-    "customizationService": {},
+    # No tour for everybody's first look: it lies over the picture.
+    "customizationService": [{"ohif.tours": {"$set": []}}],
     "showStudyList": True,
     "maxNumberOfWebWorkers": 3,
     "showWarningMessageForCrossOrigin": False,
