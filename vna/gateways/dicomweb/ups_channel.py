@@ -130,8 +130,8 @@ class Hub:
             self._limiter = anyio.CapacityLimiter(4)
         if self._changes is None:
             self._changes = self._gateway.archive.worklist.changes(self._noticed, self._written)
-        if self._follower is None:
-            await self._in_thread(self._changes.sync)
+        # So that what was before is told to nobody who comes after.
+        await self._in_thread(self._changes.sync)
         if ae_title in self._greeted:
             return False
         worklist = self._gateway.archive.worklist
