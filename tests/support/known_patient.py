@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 
 import pydicom
@@ -31,6 +32,15 @@ SECRETS = (
     *("Vogon private text", "SENDING-PLACE", "towel description", "knee of a hitchhiker", "PREAMBLE OF A DISC"),
 )
 """All that tells whose they are, where and when they were made, and by whom."""
+
+
+_UID = re.compile(r"\b[0-2]\.[0-9]+\.[0-9.]{4,}")
+
+
+def secrets_in(text: str) -> set[str]:
+    """Return what of it a text tells. UIDs are retained, whatever digits they have."""
+    plain = _UID.sub(" ", text).lower()
+    return {secret for secret in SECRETS if secret.lower() in plain}
 
 
 @dataclass(frozen=True)

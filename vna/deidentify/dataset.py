@@ -55,6 +55,8 @@ class Deidentifier:
     def __init__(self, profile: Profile, pseudonyms: Pseudonyms) -> None:
         self.profile = profile
         self.pseudonyms = pseudonyms
+        self._objects = _Cleaner(profile)
+        self._results = _Cleaner(Profile(profile.options, dummies=False))
         self._told = profile.options.told()
 
     def data_set(self, attributes: Attributes) -> Attributes:
@@ -63,12 +65,33 @@ class Deidentifier:
         An attribute that is not there is not added, but for the pseudonym (as
         Patient's Name and Patient ID) and those that tell of the de-identification.
         """
+        return self._named(self._objects.clean(attributes), attributes)
+
+    def result(self, attributes: Attributes) -> Attributes:
+        """Return what may be shown of the result of a search: as of a data set, without dummies for what is removed."""
+        return self._named(self._results.clean(attributes), attributes)
+
+    def value_may_be_seen(self, tag: str, vr: str, value: Any) -> bool:
+        """Say whether a single value of an attribute stays."""
+        return self.profile.action(tag, vr) is Action.KEEP and (tag in DEVICE_KINDS or is_plain(vr, value))
+
+    def _named(self, cleaned: Attributes, attributes: Attributes) -> Attributes:
         pseudonym = self.pseudonyms.of(attributes)
-        result = self._data_set(attributes, frozenset(self._naming(attributes, 0)), 0)
-        result |= self._told
-        result["00100010"] = {"vr": "PN", "Value": [{"Alphabetic": pseudonym}]}
-        result["00100020"] = {"vr": "LO", "Value": [pseudonym]}
-        return dict(sorted(result.items()))
+        cleaned |= self._told
+        cleaned["00100010"] = {"vr": "PN", "Value": [{"Alphabetic": pseudonym}]}
+        cleaned["00100020"] = {"vr": "LO", "Value": [pseudonym]}
+        return dict(sorted(cleaned.items()))
+
+
+class _Cleaner:
+    """Does to each attribute what a profile says, through all sequences."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._action = profile.action
+
+    def clean(self, attributes: Attributes) -> Attributes:
+        """Return a data set cleaned."""
+        return self._data_set(attributes, frozenset(self._naming(attributes, 0)), 0)
 
     def _data_set(self, attributes: Attributes, naming: frozenset[str], depth: int) -> Attributes:
         result: Attributes = {}
@@ -80,7 +103,7 @@ class Deidentifier:
             if tag in _IDENTITY and not depth:
                 result[tag] = element
                 continue
-            action = self.profile.action(tag, vr)
+            action = self._action(tag, vr)
             if own_code and tag in TEXTS_OF_A_CODE:
                 action = Action.DUMMY
             if action is Action.KEEP:
@@ -119,14 +142,10 @@ class Deidentifier:
             vr = element.get("vr", "")
             if tag in _NAMING or vr == "PN":
                 yield from _words_of(element)
-            elif vr == "SQ" and depth < _MOST_DEPTH and self.profile.action(tag, vr) is not Action.KEEP:
+            elif vr == "SQ" and depth < _MOST_DEPTH and self._action(tag, vr) is not Action.KEEP:
                 for item in element.get("Value") or ():
                     if isinstance(item, dict):
                         yield from self._naming(item, depth + 1)
-
-    def value_may_be_seen(self, tag: str, vr: str, value: Any) -> bool:
-        """Say whether a single value of an attribute stays."""
-        return self.profile.action(tag, vr) is Action.KEEP and (tag in DEVICE_KINDS or is_plain(vr, value))
 
 
 def is_plain(vr: str, value: Any) -> bool:

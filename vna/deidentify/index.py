@@ -120,7 +120,7 @@ class DeidentifiedIndex(Index):
 
     def _told(self, hit: Hit) -> Hit:
         location = hit.location and outgoing(hit.location, self._deidentifier)
-        return replace(hit, attributes=self._deidentifier.data_set(hit.attributes), location=location)
+        return replace(hit, attributes=self._deidentifier.result(hit.attributes), location=location)
 
     # ---- what is not for somebody's eyes, or not reading
 

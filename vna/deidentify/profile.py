@@ -36,10 +36,14 @@ class Profile:
     ----------
     options
         Those in use.
+    dummies
+        Whether the table's dummies are made where it leaves a choice, so that the
+        result is an object that its IOD allows; else as little is made as can be.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, dummies: bool = True) -> None:
         self.options = options
+        self._dummies = dummies
         self._retained = options.retained
         self._actions: dict[tuple[str, str], Action] = {}
 
@@ -76,7 +80,20 @@ class Profile:
             return Action.KEEP
         if self.options.descriptors and tag in DESCRIPTORS:
             return Action.KEEP
-        return _basic(row.basic, vr)
+        return self._basic(row.basic, vr)
+
+    def _basic(self, code: str, vr: str) -> Action:
+        """Return what an action code of the table comes to, whatever type (PS3.5 7.4) an attribute has in its object.
+
+        A dummy is right for each type where the table has one among its choices, an empty value where it has that.
+        """
+        codes = code.split("/")
+        if "X" in codes and not self._dummies:
+            return Action.REMOVE
+        if "D" in codes and (self._dummies or "Z" not in codes):
+            # No item can be made up that is right: what is in one goes, and so do binary values.
+            return Action.EMPTY if vr == "SQ" or vr in BULK_VRS or vr in {"UI", "UR"} else Action.DUMMY
+        return Action.EMPTY if "Z" in codes else Action.REMOVE
 
     def _unnamed(self, tag: str, vr: str) -> Action:
         """Decide on what the table does not name."""
@@ -113,15 +130,3 @@ class Profile:
         if vr in TEXTS:
             return tag in DEVICE_KINDS or (whole and tag in CODES)
         return whole or vr in NUMBERS or vr in DATES
-
-
-def _basic(code: str, vr: str) -> Action:
-    """Return what an action code of the table comes to, whatever type (PS3.5 7.4) an attribute has in its object.
-
-    A dummy is right for each of them where the table has one among its choices, an empty value where it has that.
-    """
-    codes = code.split("/")
-    if "D" in codes:
-        # No item can be made up that is right: what is in one goes, and so do binary values.
-        return Action.EMPTY if vr == "SQ" or vr in BULK_VRS or vr in {"UI", "UR"} else Action.DUMMY
-    return Action.EMPTY if "Z" in codes else Action.REMOVE
