@@ -117,6 +117,18 @@ class DimseSettings(_Section):
     tls: TlsSettings = TlsSettings()
 
 
+class RateSettings(_Section):
+    """How many requests somebody may make, in each gateway process."""
+
+    requests_per_second: float = Field(500, ge=0, description="requests of a user, key, link or address; 0: no limit")
+    costly_per_second: float = Field(
+        400,
+        ge=0,
+        description="what may cost much: a store counts 1, a picture 4, a whole study or series 10; 0: no limit",
+    )
+    burst_seconds: float = Field(10, ge=1, description="so many seconds' worth may come at once")
+
+
 class HttpSettings(_Section):
     """The HTTP gateway (DICOMweb)."""
 
@@ -141,6 +153,7 @@ class HttpSettings(_Section):
         200_000_000, ge=1, description="most values (rows by columns by samples) of a picture; more are refused"
     )
     tls: TlsSettings = TlsSettings()
+    rates: RateSettings = RateSettings()
 
 
 class SpoolSettings(_Section):

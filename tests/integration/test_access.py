@@ -59,14 +59,37 @@ def test_a_key_may_what_its_role_may(gateway: HttpGateway) -> None:
     assert gateway.client.get(f"{gateway.url}/metrics", headers=bearer(sender)).status_code == 200
 
 
+def test_what_one_is_told_is_kept_from_others_by_caches(gateway: HttpGateway) -> None:
+    key = bearer(gateway.archive.accounts.add_key("cached", Role.ADMINISTRATOR))
+    for path in ("/studies", f"{gateway.url}/metrics", f"{gateway.url}/", "/studies/1.2.3"):
+        for headers in (key, {}):
+            answer = gateway.client.get(path, headers=headers)
+            assert "private" in answer.headers["Cache-Control"] or "no-store" in answer.headers["Cache-Control"], path
+            assert "public" not in answer.headers["Cache-Control"]
+            vary = answer.headers.get("Vary", "")
+            assert "no-store" in answer.headers["Cache-Control"] or {"Authorization", "Cookie"} <= set(vary.split(", "))
+
+
 def test_wrong_credentials_are_refused_also_where_none_would_do(tmp_path: Path) -> None:
     unknown = "vna_0123456789abcdef_" + "a" * 43
-    gateway = HttpGateway(tmp_path)
+    rates = {"VNA_HTTP__RATES__REQUESTS_PER_SECOND": "1", "VNA_HTTP__RATES__BURST_SECONDS": "20"}
+    gateway = HttpGateway(tmp_path, **rates)
     try:
         assert gateway.client.get("/studies").status_code == 204
         for header in ("Bearer no", "Bearer", f"Bearer {unknown}", "Basic !", "Basic YQ==", "Digest x=y"):
             answer = gateway.client.get("/studies", headers={"Authorization": header})
             assert answer.status_code == 401, header
+        one, other = (gateway.archive.accounts.add_key(name, Role.VIEWER) for name in ("one", "other"))
+        assert gateway.client.get("/studies", headers=bearer(other)).status_code == 204
+        answers = [gateway.client.get("/studies", headers=bearer(one)) for _ in range(25)]
+        assert [each.status_code for each in answers[:20]] == [204] * 20
+        assert answers[-1].status_code == 429
+        assert answers[-1].json()["error"] == "too-many-requests"
+        assert int(answers[-1].headers["Retry-After"]) >= 1
+        # Keys that are wrong are not looked up without end; one that is known goes on.
+        wrong = [gateway.client.get("/studies", headers=bearer(unknown)).status_code for _ in range(80)]
+        assert wrong[-1] == 429
+        assert gateway.client.get("/studies", headers=bearer(other)).status_code == 204
     finally:
         assert gateway.stop() == 0
 

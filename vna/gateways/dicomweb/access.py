@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vna.config import HttpSettings
 from vna.domain.errors import ArchiveError
@@ -14,6 +15,7 @@ from vna.gateways.dicomweb.anonymous import Anonymous
 from vna.gateways.dicomweb.credentials import Credentials, WrongCredentialsError
 from vna.gateways.dicomweb.errors import archive_error, error_response
 from vna.gateways.dicomweb.links import BASE
+from vna.gateways.dicomweb.rates import RateLimits
 from vna.gateways.dicomweb.shared import within
 from vna.security.principals import Permission, Principal, Role, roles_with
 
@@ -50,14 +52,28 @@ class AccessControl:
         self._app = app
         self._anonymous = Anonymous(settings)
         self._credentials = credentials
+        self._rates = RateLimits(settings.rates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] not in {"http", "websocket"} or self._is_open(scope["path"]):
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        if self._is_open(scope["path"]):
+            await (self._rates.refusal(scope) or self._app)(scope, receive, send)
+            return
         refusal = await self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send)
+
+        async def kept_private(message: Message) -> None:
+            # What one is told is not for another: no cache between keeps it, nor a browser for who signs in next.
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if "cache-control" not in headers:
+                    headers["Cache-Control"] = "private, no-cache"
+                    headers.add_vary_header("Authorization, Cookie")
+            await send(message)
+
+        await (self._rates.refusal(scope) or refusal or self._app)(scope, receive, kept_private)
 
     @staticmethod
     def _is_open(path: str) -> bool:

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from vna.gateways.dicomweb.context import Gateway
 from vna.security.accounts import KEY_PREFIX
 from vna.security.principals import Principal
+from vna.security.rates import Rates
 from vna.security.throttle import Throttle
 from vna.web.shares import SHARE_COOKIE
 from vna.web.sign_in import COOKIE
@@ -22,6 +23,8 @@ _MOST = 4096
 _KEY_SECONDS = 15.0
 _SESSION_SECONDS = 2.0
 _PASSWORD_SECONDS = 60.0
+# So many wrong keys and tokens from one address, and so many seconds' worth of them at once.
+_WRONG_PER_SECOND, _WRONG_SECONDS = 5.0, 10.0
 
 
 class WrongCredentialsError(Exception):
@@ -47,6 +50,8 @@ class Credentials:
         self._gateway = gateway
         self._throttle = throttle
         self._known: dict[bytes, tuple[float, Principal]] = {}
+        # Each wrong key is a look into the object store, which nobody from outside may ask for without end.
+        self._strangers = Rates(_WRONG_PER_SECOND, _WRONG_SECONDS)
 
     async def of(self, connection: HTTPConnection) -> Principal | None:
         """Return whose the credentials are, ``None`` if there are none.
@@ -60,10 +65,11 @@ class Credentials:
         """
         scheme, _, value = connection.headers.get("authorization", "").strip().partition(" ")
         value = value.strip()
+        address = connection.client.host if connection.client else ""
         if scheme.lower() == "bearer":
-            return await self._bearer(value)
+            return await self._bearer(value, address)
         if scheme.lower() == "basic":
-            return await self._basic(value, connection.client.host if connection.client else "")
+            return await self._basic(value, address)
         if scheme:
             raise WrongCredentialsError(f"credentials of the scheme {scheme[:20]!r} are not understood")
         # A session or link that is over is no error: whoever comes with it is asked to sign in.
@@ -80,13 +86,18 @@ class Credentials:
         share = self._gateway.archive.shares.check(token)
         return share.principal if share is not None else None
 
-    async def _bearer(self, token: str) -> Principal:
+    async def _bearer(self, token: str, address: str) -> Principal:
         archive = self._gateway.archive
+        secret = f"bearer {token}"
+        wait = self._strangers.wait(address)
+        if wait and self._held(_digest(secret)) is None:
+            raise WrongCredentialsError("too many wrong API keys or tokens; try again later", wait)
         if not token.startswith(KEY_PREFIX) and archive.oidc is not None:
-            found = await self._look_up(f"bearer {token}", _KEY_SECONDS, lambda: self._vouched(token))
+            found = await self._look_up(secret, _KEY_SECONDS, lambda: self._vouched(token))
         else:
-            found = await self._look_up(f"bearer {token}", _KEY_SECONDS, lambda: archive.accounts.check_key(token))
+            found = await self._look_up(secret, _KEY_SECONDS, lambda: archive.accounts.check_key(token))
         if found is None:
+            self._strangers.take(address)
             raise WrongCredentialsError("the API key or token is not known, or has ended")
         return found
 
@@ -124,11 +135,11 @@ class Credentials:
         return found
 
     async def _look_up(self, secret: str, seconds: float, find: Callable[[], Principal | None]) -> Principal | None:
-        key = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+        key = _digest(secret)
+        held = self._held(key)
+        if held is not None:
+            return held
         now = time.monotonic()
-        known = self._known.get(key)
-        if known is not None and known[0] > now:
-            return known[1]
         found = await self._gateway.in_thread(find)
         if found is not None:
             if len(self._known) >= _MOST:
@@ -137,3 +148,11 @@ class Credentials:
         else:
             self._known.pop(key, None)
         return found
+
+    def _held(self, key: bytes) -> Principal | None:
+        known = self._known.get(key)
+        return known[1] if known is not None and known[0] > time.monotonic() else None
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
