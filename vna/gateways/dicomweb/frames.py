@@ -1,4 +1,4 @@
-"""WADO-RS frames and bulk data (PS3.18 10.4.1.1.3, 10.4.1.1.5): pixels as stored, or native."""
+"""WADO-RS frames and bulk data (PS3.18 10.4.1.1.1, 10.4.1.1.5): pixels as stored, or native."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BULK_PATH = re.compile(r"[0-9A-F]{8}(?:\.[0-9]{1,6}\.[0-9A-F]{8}){0,64}")
 
 
 def parse_frames(text: str) -> list[int]:
-    """Read a list of frame numbers (PS3.18 10.4.1.1.3), from 1.
+    """Read a list of frame numbers (PS3.18 10.4.1.1.1), from 1.
 
     Raises ``InvalidInputError`` for what is none.
     """
@@ -162,16 +162,17 @@ async def _plain(gateway: Gateway, request: Request, metadata: Metadata, bulk: B
         raise HttpError(406, "not-acceptable", f"the value is to be had in transfer syntax {EXPLICIT_LITTLE}")
     reader = ValueReader(gateway.view(request).objects, metadata)
     headers = {"Content-Type": f"{OCTETS}; transfer-syntax={EXPLICIT_LITTLE}", "Content-Location": url}
-    if choice.offer.related or metadata.header.deflated:
+    if metadata.header.deflated:
         return await _one(gateway, choice, headers, reader.read(bulk))
-    headers["Accept-Ranges"] = "bytes"
+    if not choice.offer.related:
+        headers["Accept-Ranges"] = "bytes"
     part = byte_range(range_field(request), bulk.length)
     if part is None:
-        return await stream(gateway, reader.read(bulk), headers | {"Content-Length": str(bulk.length)})
+        return await _one(gateway, choice, headers | {"Content-Length": str(bulk.length)}, reader.read(bulk))
+    # Within a multipart, a range is one of the value, and told by the part (PS3.18 Table 8.4.3-1).
     start, length = part
-    return await stream(
-        gateway, reader.read(bulk, start, length), headers | range_headers(start, length, bulk.length), 206
-    )
+    headers |= range_headers(start, length, bulk.length)
+    return await _one(gateway, choice, headers, reader.read(bulk, start, length), 206)
 
 
 async def _icon(gateway: Gateway, request: Request, metadata: Metadata, bulk: Bulk, url: str) -> Response:
@@ -184,12 +185,14 @@ async def _icon(gateway: Gateway, request: Request, metadata: Metadata, bulk: Bu
     return await _one(gateway, choice, headers, reader.fragments(bulk.fragments))
 
 
-async def _one(gateway: Gateway, choice: Choice, headers: dict[str, str], content: Iterator[bytes]) -> Response:
+async def _one(
+    gateway: Gateway, choice: Choice, headers: dict[str, str], content: Iterator[bytes], status: int = 200
+) -> Response:
     if not choice.offer.related:
-        return await stream(gateway, content, headers)
+        return await stream(gateway, content, headers, status)
     boundary = new_boundary()
     body = write_related([(headers, content)], boundary)
-    return await stream(gateway, body, {"Content-Type": related_type(choice.offer.content, boundary)})
+    return await stream(gateway, body, {"Content-Type": related_type(choice.offer.content, boundary)}, status)
 
 
 def _locate(gateway: Gateway, request: Request) -> Location:

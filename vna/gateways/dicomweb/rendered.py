@@ -1,4 +1,4 @@
-"""Rendered resources and thumbnails (PS3.18 10.4.1.1.2, 10.4.1.1.4): pictures of what is stored, for any browser."""
+"""Rendered resources and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.4): pictures of what is stored, for any browser."""
 
 from __future__ import annotations
 
