@@ -10,6 +10,7 @@ from vna.config import Settings
 # A gateway needs no parser and a client no committer: what is not used is not imported.
 if TYPE_CHECKING:
     from vna.deidentify.dataset import Deidentifier
+    from vna.deidentify.patients import PatientLookup
     from vna.domain.audit import Participant
     from vna.ingest.commit import Committer
     from vna.ingest.quarantine import Quarantine
@@ -192,6 +193,12 @@ class Archive:
         return Deidentifier(Profile(options), Pseudonyms(self.objects))
 
     @cached_property
+    def _patients(self) -> PatientLookup:
+        from vna.deidentify.patients import PatientLookup
+
+        return PatientLookup(self.deidentifier.pseudonyms)
+
+    @cached_property
     def _deidentified_objects(self) -> DeidentifiedObjects:
         from vna.retrieve.deidentified import DeidentifiedObjects
 
@@ -203,7 +210,7 @@ class Archive:
 
         objects = self._deidentified_objects
         return View(
-            DeidentifiedIndex(index, self.deidentifier),
+            DeidentifiedIndex(index, self.deidentifier, self._patients),
             objects,
             deidentified=True,
             release=objects.release,

@@ -148,7 +148,10 @@ def test_search_shows_pseudonyms_and_answers_nothing_by_what_it_hides(served: Se
     assert study["00100020"]["Value"][0].startswith("P-")
     assert study["0020000D"]["Value"] == [known.STUDY]
     assert "Value" not in study["00080020"]
+    pseudonym = study["00100020"]["Value"][0]
     assert len(served.get("/studies?ModalitiesInStudy=CT").json()) == 1
+    assert len(served.get(f"/series?PatientID={pseudonym}").json()) == 3
+    assert served.get("/studies?PatientID=P-AAAAAAAAAAAAAAAA").status_code == 204
     assert len(served.get(f"/series?Modality=CT&StudyInstanceUID={known.STUDY}").json()) == 1
     assert served.get("/instances?SOPInstanceUID=" + known.SC).json()[0]["00080018"]["Value"] == [known.SC]
     for asked in (

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from vna.deidentify.dataset import Deidentifier
 from vna.deidentify.outgoing import outgoing
+from vna.deidentify.patients import PatientLookup
 from vna.dicom.dictionary import public_vr, show_tag
 from vna.domain.errors import InvalidQueryError, UnsupportedError
 from vna.domain.query import (
@@ -37,9 +38,10 @@ class DeidentifiedIndex(Index):
     """Searches whose results are de-identified, and that can be asked for nothing that the results do not show.
 
     A search by what is removed would tell it: who is found by a name has the
-    name. So it raises ``InvalidQueryError``. Lists of patients are not to be
-    had: they are in the order of names. With dates removed, studies come in the
-    order of their identities. For reading alone.
+    name. So it raises ``InvalidQueryError``. Patient ID is matched by a single
+    pseudonym. Lists of patients are not to be had: they are in the order of
+    names. With dates removed, studies come in the order of their identities.
+    For reading alone.
 
     Parameters
     ----------
@@ -47,11 +49,14 @@ class DeidentifiedIndex(Index):
         What it is about.
     deidentifier
         What results pass through.
+    patients
+        Finds whom a pseudonym is of; without it there is no search by one.
     """
 
-    def __init__(self, index: Index, deidentifier: Deidentifier) -> None:
+    def __init__(self, index: Index, deidentifier: Deidentifier, patients: PatientLookup | None = None) -> None:
         self._index = index
         self._deidentifier = deidentifier
+        self._patients = patients
         self._profile = deidentifier.profile
 
     # ---- searches
@@ -92,8 +97,20 @@ class DeidentifiedIndex(Index):
     def _asked(self, query: Query) -> Query:
         if query.level is Level.PATIENT:
             raise InvalidQueryError("patients are not listed for who sees de-identified data alone; search for studies")
-        self._check(query.criteria)
-        return replace(query, by_identity=query.by_identity or not self._profile.options.dates)
+        criteria: list[Criterion] = []
+        for each in query.criteria:
+            of_patient = self._of_patient(each)
+            if of_patient is None:
+                self._check((each,))
+            criteria += of_patient or (each,)
+        by_identity = query.by_identity or not self._profile.options.dates
+        return replace(query, criteria=tuple(criteria), by_identity=by_identity)
+
+    def _of_patient(self, criterion: Criterion) -> tuple[Criterion, ...] | None:
+        """Return what a search by a pseudonym comes to, ``None`` for any other."""
+        if not isinstance(criterion, AnyOf) or criterion.path != _PATIENT_ID or self._patients is None:
+            return None
+        return self._patients.criteria(self._index, criterion.values[0]) if len(criterion.values) == 1 else None
 
     def _check(self, criteria: Iterable[Criterion]) -> None:
         for each in criteria:

@@ -38,8 +38,18 @@ class Pseudonyms:
         """Return the pseudonym of a data set's patient, by issuer and Patient ID; of its study where there is no ID."""
         known = normalise({tag: attributes[tag] for tag in (_PATIENT_ID, _ISSUER, _STUDY) if tag in attributes})
         patient, issuer, study = (_text(known.attributes, tag) for tag in (_PATIENT_ID, _ISSUER, _STUDY))
-        what = patient_identity(patient, issuer) if patient else f"study {study}"
-        return f"P-{base64.b32encode(self._keyed(f'patient {what}')[:10]).decode()}"
+        return self.of_patient(patient, issuer) if patient else self.of_study(study)
+
+    def of_patient(self, patient_id: str, issuer: str) -> str:
+        """Return the pseudonym of a patient, by canonical texts."""
+        return self._made(f"patient {patient_identity(patient_id, issuer)}")
+
+    def of_study(self, study: str) -> str:
+        """Return the pseudonym of whoever a study without a Patient ID is of."""
+        return self._made(f"patient of study {study}")
+
+    def _made(self, text: str) -> str:
+        return f"P-{base64.b32encode(self._keyed(text)[:10]).decode()}"
 
     def digest(self, digest: str, how: str) -> str:
         """Return what stands for the digest of a content that somebody sees otherwise than it is, 64 hex digits."""
