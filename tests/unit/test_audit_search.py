@@ -141,6 +141,24 @@ def test_a_long_search_ends_in_time_and_goes_on(trail: Trail) -> None:
     assert pages > 3
 
 
+def test_a_long_day_is_left_in_the_middle_and_gone_on_with(trail: Trail) -> None:
+    minute = HOUR // 60
+    for number in range(300):
+        at = START + 4 * number * minute
+        trail.seal(at, event(at - 1, "rare" if number in {0, 150} else "ann"))
+    after, looked, found = "", [], []
+    while True:
+        page = trail.reader.page(AuditFilter(user="rare"), 50, after, seconds=0)
+        found += [entry.event.when_us for entry in page.entries]
+        if page.looked_us is None:
+            break
+        looked.append(page.looked_us)
+        after = page.next
+    assert found == [START + 600 * minute - 1, START - 1]
+    assert len(looked) > 4
+    assert looked == sorted(set(looked), reverse=True)
+
+
 def test_a_record_is_found_by_its_position_and_has_its_place(trail: Trail) -> None:
     trail.seal(START + HOUR, event(START, "a"), event(START + 1, "b"))
     head = trail.seal(START + 30 * HOUR, event(START + 2, "c"), event(START + 3, "d"), event(START + 4, "e"))

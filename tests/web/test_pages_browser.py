@@ -26,6 +26,15 @@ SERIES = f"{CT.StudyInstanceUID}/{CT.SeriesInstanceUID}"
 # A series without a picture is no error of the page.
 PICTURE_MISSING = "Failed to load resource"
 
+AXE = """axe.run({ runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] } })
+  .then((found) => found.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}: ${nodes[0].failureSummary}`))"""
+
+
+def assert_accessible(page: Page) -> None:
+    page.evaluate(axe_script())
+    found = page.evaluate(AXE)
+    assert not found, "\n".join((page.url, *found))
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
@@ -180,9 +189,11 @@ def test_a_link_that_is_made_opens_elsewhere_until_it_is_revoked(
         expect(stranger.get_by_role("heading", name="Shared study")).to_be_visible()
         expect(stranger.locator(".picture img")).to_have_js_property("complete", True)
         assert stranger.locator(".picture img").evaluate("image => image.naturalWidth") > 0
+        assert_accessible(stranger)
         stranger.locator(".picture").click()
         expect(stranger.locator("#picture")).to_have_js_property("complete", True)
         assert stranger.locator("#picture").evaluate("image => image.naturalWidth") > 0
+        assert_accessible(stranger)
         assert "CompressedSamples" not in stranger.content()
         assert link.rsplit("/", 1)[1] not in stranger.url
         assert (other.errors, other.strangers) == ([], [])
@@ -196,8 +207,6 @@ def test_a_link_that_is_made_opens_elsewhere_until_it_is_revoked(
         expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-AXE = """axe.run({ runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] } })
-  .then((found) => found.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}: ${nodes[0].failureSummary}`))"""
 EVERYWHERE = (
     "/ui/",
     "/ui/?q=nobody",
@@ -218,15 +227,11 @@ EVERYWHERE = (
 def test_every_page_is_accessible_and_no_wider_than_the_screen(page: Page, width: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-    script = axe_script()
-    found = []
     for path in EVERYWHERE:
         page.goto(path)
         page.wait_for_selector("[aria-busy]", state="detached")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        page.evaluate(script)
-        found += [f"{path} {each}" for each in page.evaluate(AXE)]
-    assert not found, "\n".join(found)
+        assert_accessible(page)
 
 
 def test_signing_out_closes_every_page(browser: Browser, gateway: HttpGateway) -> None:
@@ -243,6 +248,5 @@ def test_signing_out_closes_every_page(browser: Browser, gateway: HttpGateway) -
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         page.go_back()
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        page.evaluate(axe_script())
-        assert page.evaluate(AXE) == []
+        assert_accessible(page)
         assert (seen.errors, seen.strangers) == ([], [])

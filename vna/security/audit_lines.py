@@ -75,12 +75,16 @@ class NewestFirst:
     def __init__(self, objects: ObjectStore, chains: list[str], day: str, young: list[Line]) -> None:
         self._chains = [_Chain(objects, name, day) for name in chains]
         self._waiting = {line.id: line for line in young}
+        self.bound_us = _NEVER
 
-    def read(self, wanted: Callable[[Line], bool]) -> Iterator[Line]:
-        """Yield what is wanted, by time and then id, the greatest first."""
+    def read(self, wanted: Callable[[Line], bool]) -> Iterator[Line | None]:
+        """Yield what is wanted, by time and then id, the greatest first.
+
+        ``None`` comes between, whenever a piece was read: then all that happened after ``bound_us`` has been yielded.
+        """
         self._waiting = {line.id: line for line in self._waiting.values() if wanted(line)}
         while True:
-            bound = max((chain.bound_us for chain in self._chains), default=-1)
+            self.bound_us = bound = max((chain.bound_us for chain in self._chains), default=-1)
             ready = [line for line in self._waiting.values() if line.when_us > bound]
             ready.sort(key=lambda line: (line.when_us, line.id), reverse=True)
             for line in ready:
@@ -88,6 +92,8 @@ class NewestFirst:
             yield from ready
             if bound < 0:
                 return
+            if bound < _NEVER:
+                yield None
             chain = max(self._chains, key=lambda chain: chain.bound_us)
             self._waiting |= {line.id: line for line in chain.read(wanted)}
 

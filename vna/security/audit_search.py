@@ -133,10 +133,10 @@ class AuditReader:
                 if len(entries) == limit:
                     return AuditPage(tuple(entries), entries[-1].position)
                 entries.append(entry)
-            # The end of a day has no id.
+            # Between two records there is no id.
             if until is not None and (not position.id or looked % _LOOKED == 0) and time.monotonic() > until:
                 start = datetime.strptime(position.day, "%Y/%m/%d").replace(tzinfo=UTC)
-                back = position.when_us if position.id else int(start.timestamp() * 1e6)
+                back = position.when_us or int(start.timestamp() * 1e6)
                 return AuditPage(tuple(entries), str(position), back)
         return AuditPage(tuple(entries))
 
@@ -148,17 +148,17 @@ class AuditReader:
         young = list(self._young()) if cursor is None or cursor.day >= today else []
         chains = list(self._first_keys())
         for day in self._days(chains, young, cursor.day if cursor else today, wanted):
-            if cursor is not None and cursor.day == day and not cursor.id:
+            if cursor is not None and cursor.day == day and not cursor.when_us:
                 continue  # looked at to its end
             lines = NewestFirst(self._objects, [key.chain for key in chains], day, young if day == today else [])
             for line in lines.read(
                 lambda data: wanted.spans(data.when_us) and (data.record is not None or may(data.data))
             ):
-                position = _Position(day, line.when_us, line.id)
+                position = _Position(day, line.when_us, line.id) if line else _Position(day, lines.bound_us + 1, "")
                 if cursor is not None and position >= cursor:
                     continue
-                event = _event(record_of(line))
-                if event is None or not wanted.matches(event):
+                event = _event(record_of(line)) if line else None
+                if line is None or event is None or not wanted.matches(event):
                     yield position, None
                 else:
                     yield position, AuditEntry(event, line.segment, line.sequence, str(position))
@@ -223,8 +223,8 @@ class AuditReader:
         # What was seen before it was sealed is sealed on the same day, or not long after.
         for _ in range(_SOON_DAYS):
             for line in NewestFirst(self._objects, chains, day, []).read(lambda line: needle in line.data):
-                event = _event(record_of(line))
-                if event is not None and event.id == wanted.id:
+                event = _event(record_of(line)) if line else None
+                if line is not None and event is not None and event.id == wanted.id:
                     return AuditEntry(event, line.segment, line.sequence, position)
             day = moved(day, 1)
             if day > day_of(now_us()):

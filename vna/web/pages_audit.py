@@ -24,6 +24,7 @@ from vna.web.view_audit import KINDS, OUTCOMES, SPANS, AskedAudit, Row, message,
 PATH = "/ui/audit"
 PAGE = 50
 _SECONDS = 2.0
+_BLOCK = 1 << 16
 
 
 @guarded
@@ -95,8 +96,13 @@ def _entry(archive: Archive, position: str) -> tuple[AuditEntry, Place | None] |
 
 def _lines(archive: Archive, wanted: AuditFilter) -> Iterator[bytes]:
     source, where = archive.settings.host_id, archive.settings.audit.site
+    block = bytearray()
     for entry in archive.audit_reader.all(wanted):
-        yield to_xml(entry.event, entry.chain or source, where) + b"\n"
+        block += to_xml(entry.event, entry.chain or source, where) + b"\n"
+        if len(block) >= _BLOCK:
+            yield bytes(block)
+            block.clear()
+    yield bytes(block)
 
 
 def _used(archive: Archive, request: Request, what: str) -> None:
