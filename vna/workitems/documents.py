@@ -145,7 +145,7 @@ class Documents:
         written = replace(
             writing.item,
             revision=revision,
-            clock=self.feed.append(ITEMS, name, revision, self.subscribers.position),
+            clock=self._number(ITEMS, name, revision),
             seen=max(seen, item.seen),
             action=action,
             when=iso_utc(now_us()),
@@ -157,6 +157,13 @@ class Documents:
             return None
         self.on_written()
         return written
+
+    def _number(self, kind: str, name: str, revision: int) -> int:
+        """Enter a change into the feed."""
+        if self.subscribers.is_stale:
+            # Numbers near the one that is known may have been given and forgotten since.
+            raise UnavailableError("this process has stood still for an hour; try again")
+        return self.feed.append(kind, name, revision, self.subscribers.position)
 
     def change_subscriber(self, ae_title: str, who: str, make: Callable[[Subscriber, int], GlobalAction]) -> Subscriber:
         """Write what an application entity asks for all work items.
@@ -177,7 +184,7 @@ class Documents:
             before = subscribers.from_json(data) if data is not None else Subscriber(ae_title)
             make(before, 0)  # what is refused leaves no entry
             revision = before.revision + 1
-            clock = self.feed.append(SUBSCRIBERS, name, revision, self.subscribers.position)
+            clock = self._number(SUBSCRIBERS, name, revision)
             actions = before.after(make(before, clock))
             written = Subscriber(ae_title, revision, clock, actions, iso_utc(now_us()), who)
             if self.chains.add(SUBSCRIBERS, name, revision, subscribers.to_json(written)):

@@ -65,8 +65,7 @@ class Follower(ABC):
             if self._began >= asked:
                 return  # somebody began after this was asked, and is through
             began = time.monotonic()
-            # By the clock on the wall, too: the other stands still while a machine sleeps.
-            if self._synced is None or time.time() - self._synced > _STALE_SECONDS:
+            if self.is_stale:
                 self.position = self.load()
                 self._waiting.clear()
             self._synced = time.time()
@@ -96,6 +95,12 @@ class Follower(ABC):
         with passing_over(f"revision {each.entry.revision} of {each.entry.name}"):
             self.take(each.entry, data)
         return True
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it has not followed for so long that entries may have been removed unseen."""
+        # By the clock on the wall: another one stands still while a machine sleeps.
+        return self._synced is None or time.time() - self._synced > _STALE_SECONDS
 
     @property
     def settled(self) -> int:
