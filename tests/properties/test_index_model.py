@@ -22,6 +22,7 @@ from vna.domain.query import AnyOf, Criterion, DateTimeRange, Facet, Level, Quer
 from vna.domain.records import IndexedInstance
 from vna.index.sqlite import SqliteIndex
 from vna.ports.index import IndexCounts, Outcome, Upserted
+from vna.search import gathered
 
 NAME, PATIENT, ISSUER = "00100010", "00100020", "00100021"
 STUDY, DATE, TIME, DESCRIPTION = "0020000D", "00080020", "00080030", "00081030"
@@ -359,6 +360,31 @@ def test_attributes_are_those_of_the_representatives(steps: list[list[IndexedIns
                     assert hit.attributes["00201206"]["Value"] == [len(one.series_heads)]
                     assert hit.attributes[MODALITIES].get("Value", []) == sorted(one.terms(MODALITIES, level))
                     assert hit.attributes[CLASSES]["Value"] == sorted(one.terms(CLASSES, level))
+
+
+@SLOW
+@given(steps=STEPS, level=st.sampled_from((Level.SERIES, Level.INSTANCE)))
+def test_what_is_gathered_above_is_that_of_the_model(
+    steps: list[list[IndexedInstance] | list[str]], level: Level
+) -> None:
+    model = Model()
+    with empty() as index:
+        run(index, model, steps)
+        studies = {one.head.uids.study_id: one for one in model.entities(Level.STUDY)}
+        series = {one.id: one for one in model.entities(Level.SERIES)}
+        owners = {one.id: one.head.uids for one in model.entities(level)}
+        plain = index.query(Query(level))
+        found = gathered.with_gathered(index, level, plain, {*gathered.OF_STUDY, *gathered.OF_SERIES, NAME})
+        assert [hit.id for hit in found] == [hit.id for hit in plain]
+        for before, hit in zip(plain, found, strict=True):
+            study, own = studies[owners[hit.id].study_id], series[owners[hit.id].series_id]
+            assert hit.attributes["00201206"]["Value"] == [len(study.series_heads)]
+            assert hit.attributes["00201208"]["Value"] == [len(study.members)]
+            assert hit.attributes["00201209"]["Value"] == [len(own.members)]
+            assert hit.attributes[MODALITIES].get("Value", []) == sorted(study.terms(MODALITIES, Level.STUDY))
+            assert hit.attributes[CLASSES]["Value"] == sorted(study.terms(CLASSES, Level.STUDY))
+            assert before.attributes.items() <= hit.attributes.items()
+        assert gathered.with_gathered(index, level, plain, {NAME}) == plain
 
 
 @SLOW

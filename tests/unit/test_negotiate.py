@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vna.gateways.dicomweb.errors import HttpError
-from vna.gateways.dicomweb.negotiate import Offer, negotiate, parse_media_types
+from vna.gateways.dicomweb.negotiate import Offer, check_charset, negotiate, parse_media_types
 
 RELATED = Offer("application/dicom", related=True)
 SINGLE = Offer("application/dicom", related=False)
@@ -35,11 +35,34 @@ OFFERS = (RELATED, SINGLE, JSON, XML, Offer("image/jls", related=True))
         ('multipart/related; type="application/dicom"; note="a,b;c\\"d"; transfer-syntax=*', RELATED, ("*",)),
         ('multipart/related; type="image/x-jls"; transfer-syntax=1.2', Offer("image/jls", related=True), ("1.2",)),
         (",,; , application/dicom+json", JSON, ()),
+        # The most specific range has the weight (PS3.18 8.7.8.1).
+        ("application/*, application/dicom;q=0.2", JSON, ()),
+        ("application/dicom+json;q=0.4, application/*;q=0.3, */*;q=0.5", RELATED, ()),
+        ('multipart/*;q=0.9, multipart/related;type="application/dicom";q=0.1', XML, ()),
     ],
 )
 def test_choice(accept: str, offer: Offer, syntaxes: tuple[str, ...]) -> None:
     choice = negotiate(accept, OFFERS)
     assert (choice.offer, choice.syntaxes) == (offer, syntaxes)
+
+
+def test_of_several_values_the_first_that_names_something_there_is() -> None:
+    assert negotiate(("application/dicom+json", "*/*"), OFFERS).offer == JSON
+    assert negotiate(("image/png", "application/dicom"), OFFERS).offer == SINGLE
+    with pytest.raises(HttpError, match="image/png, text/plain"):
+        negotiate(("image/png", "text/plain"), OFFERS)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "latin1;q=0.4, utf-8", '"ISO_IR 192"', None])
+def test_a_character_set_that_answers_are_in(charset: str | None) -> None:
+    check_charset(charset)
+
+
+@pytest.mark.parametrize("charset", ["", "latin1", "utf-16, ISO_IR 100"])
+def test_a_character_set_that_no_answer_is_in(charset: str) -> None:
+    with pytest.raises(HttpError) as caught:
+        check_charset(charset)
+    assert caught.value.status == 400
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,47 @@ def test_a_private_attribute_by_its_creator(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "path"),
+    [
+        ((("00091002", "v"), ("00090010", "ACME 1.1")), "0009xx02@ACME 1.1"),
+        ((("00090011", "B"), ("00090010", " A "), ("00091002", "v")), "0009xx02@A"),
+        ((("00290010", "A"), ("00291010.00291020", "v")), "0029xx10@A.0029xx20@A"),
+        ((("00290010", "A"), ("RequestAttributesSequence.00291010", "v")), "00400275.0029xx10@A"),
+        ((("00400275.00290010", "A"), ("00400275.00291010", "v")), "00400275.0029xx10@A"),
+    ],
+)
+def test_a_private_attribute_with_its_creator_beside_it(names: tuple[tuple[str, str], ...], path: str) -> None:
+    assert parse(Level.INSTANCE, *names).criteria == (AnyOf(path, ("v",)),)
+
+
+def test_a_private_attribute_to_be_included_with_its_creator_beside_it() -> None:
+    request = parse(Level.INSTANCE, ("00090010", "A.B"), ("includefield", "00090010,00091002,PatientID"))
+    assert request.include == {"0009xx02@A.B", "00100020"}
+    assert request.criteria == ()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [("00091102", "v"), ("00090010", "A")],
+        [("00091002", "v")],
+        [("00090010", "")],
+        [("00090010", "A"), ("00090010", "B")],
+    ],
+)
+def test_a_private_creator_that_is_none_or_another_s(names: list[tuple[str, str]]) -> None:
+    with pytest.raises(InvalidQueryError, match="creator"):
+        parse(Level.INSTANCE, *names)
+
+
+def test_the_offset_from_utc_is_no_key_and_warned_of() -> None:
+    request = parse(Level.STUDY, ("StudyTime", "1015"), ("TimezoneOffsetFromUTC", "+0100"))
+    assert len(request.criteria) == 1
+    assert len(request.warnings) == 1
+    assert parse(Level.STUDY, ("TimezoneOffsetFromUTC", "")).warnings == ()
+
+
+@pytest.mark.parametrize(
     ("name", "path"),
     [
         ("0029xx10@ACME 1.1.PatientID", "0029xx10@ACME 1.1.00100020"),

@@ -21,26 +21,25 @@ def creators_of(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the private creators that a request names, by the tags of their elements.
 
     ``00290010=CREATOR`` says whose ``002910ee`` of the same request are (PS3.18
-    8.3.4.1), and is no key by itself.
+    8.3.4.1), and is no key by itself; the same within a sequence.
 
     Raises
     ------
     InvalidQueryError
-        One has no value, or stands twice.
+        One has no value, or two.
     """
     found: dict[str, str] = {}
     for name, value in parameters:
-        if _CREATOR.fullmatch(name):
-            tag = name.upper()
-            if tag in found or not value.strip():
-                raise InvalidQueryError(f"{name}: a private creator has one value, and stands once", attribute=name)
-            found[tag] = value.strip()
+        if is_creator(name):
+            tag = name[-8:].upper()
+            if found.setdefault(tag, value.strip()) != value.strip() or not value.strip():
+                raise InvalidQueryError(f"{name}: a private creator has one value", attribute=name)
     return found
 
 
 def is_creator(name: str) -> bool:
-    """Say whether an identifier is the tag of an element that names a private creator (PS3.5 7.8.1)."""
-    return bool(_CREATOR.fullmatch(name))
+    """Say whether an identifier, or the last of a path, names a private creator's element by tag (PS3.5 7.8.1)."""
+    return bool(_CREATOR.fullmatch(name.rpartition(".")[2]))
 
 
 def path_of(name: str, creators: Mapping[str, str] = MappingProxyType({})) -> str:
