@@ -37,4 +37,11 @@ def mark(path: str, value: str) -> str:
 
 def combination(terms: Terms) -> str:
     """Return the combination of an instance: its marks in the order of :data:`COMBINED`, with blanks between."""
-    return " ".join(mark(path, value) for path in COMBINED for value in (terms.get(path) or ("",))[:_MOST_VALUES])
+    return _joined(*[tuple(terms.get(path) or ("",)) for path in COMBINED])
+
+
+@lru_cache(maxsize=4096)
+def _joined(*values: tuple[str, ...]) -> str:
+    """Join the marks; the next instance of the series has the same again."""
+    pairs = zip(COMBINED, values, strict=True)
+    return " ".join(mark(path, value) for path, several in pairs for value in several[:_MOST_VALUES])
