@@ -74,6 +74,8 @@ def test_many_subjects_are_not_kept_for_ever() -> None:
         ("GET", "studies/1.2/series/1.3/instances/1.4/frames/1", 0),
         ("GET", "studies/1.2/series/1.3/instances/1.4/frames/1/rendered", PICTURE),
         ("GET", "wado", PICTURE),
+        ("HEAD", "wado", PICTURE),
+        ("DELETE", "studies/1.2", 0),
         ("POST", "workitems", 0),
     ],
 )

@@ -53,7 +53,7 @@ def cost(path: str, method: str) -> float:
     """Return what a request takes of what may cost much, 0 for one that costs little."""
     if method == "POST":
         return STORE if _STORE.fullmatch(path) else 0.0
-    if method != "GET":
+    if method not in {"GET", "HEAD"}:  # the answer to HEAD is made as that to GET
         return 0.0
     if _WHOLE.fullmatch(path):
         return WHOLE
