@@ -103,6 +103,17 @@ def test_metrics_count_requests_by_resource(gateway: HttpGateway) -> None:
     assert "1.2.3" not in text
 
 
+def test_a_process_for_pictures_is_there_when_somebody_opens_a_page(gateway: HttpGateway) -> None:
+    served = psutil.Process(gateway.process.pid)
+    gateway.client.get("/studies")
+    assert served.children() == []
+    gateway.client.get(f"{gateway.url}/ui/")
+    wait_until(lambda: len(served.children()) == 1, 10, "a child is started")
+    for _ in range(3):
+        gateway.client.get(f"{gateway.url}/ui/")
+    assert len(served.children()) == 1
+
+
 def test_several_processes_share_the_port_and_stop_together(tmp_path: Path) -> None:
     gateway = HttpGateway(tmp_path, develop=False, VNA_HTTP__PROCESSES="2")
     try:

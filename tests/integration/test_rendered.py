@@ -253,6 +253,33 @@ def test_a_crash_of_a_decoder_is_told_from_a_frame_that_is_broken() -> None:
     assert not psutil.pid_exists(pids[0])
 
 
+def test_children_that_are_worn_out_or_idle_are_replaced_and_no_job_is_lost() -> None:
+    frame, image = lying_frame(8, 8), ImagePixel(8, 8)
+    pool = LimitedPool(Limits(processes=1, jobs=2, idle_seconds=1))
+    pool.prepare()
+    pool.prepare()
+    (first,) = pool.pids
+    for _ in range(2):
+        assert pool.decode(frame, JPEG2000, image).data
+    # The third job finds another child, which began to load before it came.
+    wait_until(lambda: [pid != first for pid in pool.pids] == [True], 5, "another child")
+    (second,) = pool.pids
+    wait_until(lambda: psutil.Process(second).status() == psutil.STATUS_ZOMBIE, 10, "it ends for want of work")
+    assert pool.decode(frame, JPEG2000, image).data
+    assert pool.pids != [second]
+    pool.close()
+
+
+def test_jobs_that_come_at_once_are_all_done() -> None:
+    frame, image = lying_frame(8, 8), ImagePixel(8, 8)
+    pool = LimitedPool(Limits(processes=2))
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: pool.decode(frame, JPEG2000, image).data, range(24)))
+    assert made == [ramp().tobytes()] * 24
+    assert len(pool.pids) <= 2
+    pool.close()
+
+
 def test_a_child_that_is_killed_costs_one_request(gateway: HttpGateway) -> None:
     path = url(PLAIN, "/rendered")
     assert gateway.client.get(path).status_code == 200

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID_dictionary
 
-from vna.dicom.decode import ImagePixel
+from vna.dicom.decode import ImagePixel, can_decode
 from vna.dicom.frames import encapsulated_frames, native_frame
 from vna.dicom.header import Bulk
 from vna.domain.errors import InvalidInputError, NotFoundError, UnsupportedError
@@ -97,3 +99,15 @@ def test_lists_of_frames() -> None:
 def test_what_is_no_list_of_frames(text: str) -> None:
     with pytest.raises(InvalidInputError):
         parse_frames(text)
+
+
+def test_what_can_be_decoded_is_what_the_decoders_say() -> None:
+    def available(uid: str) -> bool:
+        try:
+            return bool(get_decoder(uid).is_available)
+        except NotImplementedError:
+            return False
+
+    syntaxes = [uid for uid, (_, kind, *_) in UID_dictionary.items() if kind == "Transfer Syntax"]
+    assert {uid for uid in syntaxes if can_decode(uid)} == {uid for uid in syntaxes if available(uid)}
+    assert not can_decode("1.2.3")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from vna.domain.errors import UnsupportedError
@@ -83,16 +82,23 @@ Decoder = Callable[[bytes, str, ImagePixel], Decoded]
 """Decodes one frame as :func:`decode_frame` does, maybe elsewhere than in this process."""
 
 
-@cache
+# What pydicom's decoders and the libraries of this archive can decode. Asking them would load numpy and all codecs,
+# half a second and 40 MiB, into processes that leave the decoding to others; a test asks them.
+_DECODED = frozenset(
+    {
+        "1.2.840.10008.1.2",
+        "1.2.840.10008.1.2.1",
+        "1.2.840.10008.1.2.1.99",
+        "1.2.840.10008.1.2.2",
+        "1.2.840.10008.1.2.5",
+        *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)),
+    }
+)
+
+
 def can_decode(transfer_syntax: str) -> bool:
     """Say whether there is a decoder for a transfer syntax."""
-    # Imported when a frame is to be decoded: most processes never do, and it brings numpy and all codecs.
-    from pydicom.pixels.decoders.base import get_decoder
-
-    try:
-        return bool(get_decoder(transfer_syntax).is_available)
-    except NotImplementedError:
-        return False
+    return transfer_syntax in _DECODED
 
 
 def decode_frame(data: bytes, transfer_syntax: str, image: ImagePixel) -> Decoded:

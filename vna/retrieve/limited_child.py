@@ -1,8 +1,9 @@
 """The child process of :mod:`vna.retrieve.limited`: does jobs one after the other, within limits.
 
-It reads from standard input a length and a pickled job, and writes to standard
-output two lengths, a JSON object and bytes. It ends when its input does, and so
-with the process that started it.
+It writes a byte to standard output when it is ready. Then it reads from standard
+input a length and a pickled job, and writes two lengths, a JSON object and bytes.
+It ends when its input does, and so with the process that started it, and when it
+has had nothing to do for long.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import pickle
 import resource
+import select
 import signal
 import struct
 import sys
@@ -20,11 +22,16 @@ from vna.domain.errors import ArchiveError, InvalidInputError, TooLargeError
 
 HEAD = struct.Struct("<Q")
 REPLY = struct.Struct("<QQ")
+READY = b"\1"
+"""What it writes when it has loaded what it needs."""
 
 
 def main() -> None:
-    """Take on the limits, then work until the input ends. Arguments: bytes of memory, seconds for a job."""
-    memory, seconds = int(sys.argv[1]), int(sys.argv[2])
+    """Take on the limits, then work until the input ends.
+
+    Arguments: bytes of memory, seconds for a job, seconds without one after which it ends.
+    """
+    memory, seconds, idle = (int(argument) for argument in sys.argv[1:4])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print is not to come between the answers.
     answers = os.fdopen(os.dup(1), "wb")
@@ -38,17 +45,22 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     with answers:
-        while _work(sys.stdin.buffer, answers, seconds):
+        answers.write(READY)
+        answers.flush()
+        # Nothing lies in the buffer of the input between two jobs: each is read whole.
+        while select.select([sys.stdin], [], [], idle)[0] and _work(sys.stdin.buffer, answers, seconds):
             pass
 
 
 def _import() -> None:
     """Load what every job needs, before the address space is limited and the first client waits."""
-    import vna.retrieve.render
-    from vna.dicom.decode import can_decode
+    # pydicom before what else wants its dictionaries, which then is spared to load them by itself.
+    import pydicom.pixels.decoders.base
 
+    import vna.retrieve.render
+
+    assert pydicom.pixels.decoders.base
     assert vna.retrieve.render
-    can_decode("1.2.840.10008.1.2.4.90")
 
 
 def _work(jobs: BinaryIO, answers: BinaryIO, seconds: int) -> bool:

@@ -30,6 +30,7 @@ from vna.gateways.dicomweb import (
     wado_uri,
 )
 from vna.gateways.dicomweb.access import AccessControl
+from vna.gateways.dicomweb.ahead import ahead
 from vna.gateways.dicomweb.audited import Audited
 from vna.gateways.dicomweb.capabilities import capabilities, paths
 from vna.gateways.dicomweb.compress import Compression
@@ -136,7 +137,7 @@ def build(archive: Archive) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     audited = Audited(app, archive)
-    return gateway.metrics.count(audited)
+    return gateway.metrics.count(ahead(audited, gateway.pictures.prepare))
 
 
 def routes(gateway: Gateway, site: Site, throttle: Throttle, credentials: Credentials) -> list[BaseRoute]:

@@ -111,13 +111,16 @@ async function show(at) {
   const waits = setTimeout(() => wait(true), 150);
   try {
     const wanted = frames.get(picture);
-    frames.ahead(neighbours(step));
+    // Before the first picture is there, what is fetched ahead would only take its place in the line.
+    const first = !state.shown;
+    if (!first) frames.ahead(neighbours(step));
     const frame = frames.peek(picture) ?? (await wanted);
     if (picture !== state.pictures[state.at]) return;
     state.shown = { picture, frame };
     say(null);
     presets();
     draw();
+    if (first) frames.ahead(neighbours(step));
   } catch (error) {
     if (picture === state.pictures[state.at]) fail(error, picture);
   } finally {
