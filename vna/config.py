@@ -146,7 +146,9 @@ class HttpSettings(_Section):
     max_parts: int = Field(100_000, ge=1, description="parts of a STOW request at most")
     max_results: int = Field(5000, ge=1, description="most results of one QIDO answer")
     ohif_path: Path | None = Field(None, description="folder that OHIF is installed in; empty: ohif below data")
-    picture_processes: int = Field(2, ge=1, le=64, description="child processes that decode and draw, in each process")
+    picture_processes: int = Field(
+        2, ge=1, le=64, description="child processes that decode and draw, of each process of either gateway"
+    )
     picture_memory_bytes: int = Field(2048 * MIB, ge=512 * MIB, description="address space of each of these, bytes")
     picture_seconds: int = Field(20, ge=1, description="longest time to decode and draw one picture, seconds")
     picture_max_pixels: int = Field(
