@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +13,15 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.archive import RunningArchive, running_archive
 from tests.support.instances import digest_of, part10
 from tests.support.ports import answers, free_port, wait_until
 from tests.support.sending import data_set, dcmsend, store_raw
+from vna.bootstrap import Archive
+from vna.config import load_settings
 
 VNA = Path(sys.executable).parent / "vna"
 
@@ -166,13 +170,31 @@ def test_the_console_is_for_a_person_and_quiet_leaves_it_to_files(tmp_path: Path
     assert "dimse   | " in said
     assert "SecurityWarning" not in said
     assert "valkey  |" not in said
-    quiet = RunningArchive(tmp_path / "quiet")
+    quiet = RunningArchive(tmp_path / "quiet", VNA_HTTP__ALLOW_ANONYMOUS="never")
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen([VNA, "up", "--quiet"], env=os.environ | quiet.environment, stdout=out, stderr=out)
     try:
-        wait_until(lambda: "Send a first file" in (tmp_path / "out").read_text(), 60, "it is up")
+        wait_until(lambda: "Ctrl-C stops" in (tmp_path / "out").read_text(), 60, "it is up")
+        the_way_in_is_as_it_is_told((tmp_path / "out").read_text(), quiet)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert " | " not in (tmp_path / "out").read_text()
     assert "listens on" in (tmp_path / "quiet" / "run" / "logs" / "dimse.log").read_text()
+
+
+def the_way_in_is_as_it_is_told(said: str, archive: RunningArchive) -> None:
+    """What is printed can be typed: the page and its one-time password, the command for a key, the search with it."""
+    [password] = re.findall(r"as admin with the one-time password (\S+)", said)
+    user = Archive(load_settings(data=archive.data)).accounts.sign_in("admin", password)
+    assert user is not None
+    assert user.must_change
+    [page] = re.findall(r"http://\S+/ui/$", said, re.MULTILINE)
+    sign_in = httpx.get(page, headers={"Accept": "text/html"}, follow_redirects=True, trust_env=False)
+    assert (sign_in.status_code, "Sign in" in sign_in.text) == (200, True)
+    assert httpx.get(f"{archive.web}/studies", trust_env=False).status_code == 401
+    [key, search] = re.findall(r"^  (KEY=.*|curl .*)$", said, re.MULTILINE)
+    script = f"set -e; {key}; {search} --silent --show-error --noproxy '*' --write-out '%{{http_code}}'"
+    environment = os.environ | archive.environment
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "204", done.stderr
