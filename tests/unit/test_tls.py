@@ -170,6 +170,21 @@ def test_renewed_files_are_taken_up_and_wrong_ones_are_not(
     assert served() == ("second",)
 
 
+def test_the_end_of_a_certificate_is_told_beforehand_and_once_a_day(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tls, "_LOOK_SECONDS", 0)
+    server = tls.server_context(files(authority.issue("short-lived", ends=timedelta(days=3))))
+    tls.server_context(files(authority.issue("long-lived")))
+    client = tls.client_context(TlsFiles("X", ca=authority.ca))
+    shake(server, client)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "short-lived.pem ends on 20" in caplog.text
+    monkeypatch.setattr(tls, "_REMIND_SECONDS", 0)
+    shake(server, client)
+    assert len(caplog.records) == 2
+
+
 def _pair(made: Certificate) -> tuple[Path, Path]:
     return made.certificate, made.key
 

@@ -31,6 +31,7 @@ SUITES = (
 _LEVEL = "@SECLEVEL=2"
 _LOOK_SECONDS = 1.0
 _ENDS_SOON = timedelta(days=21)
+_REMIND_SECONDS = 24 * 3600.0
 
 
 def server_context(files: TlsFiles, *, alpn: Sequence[str] = ()) -> ssl.SSLContext:
@@ -91,10 +92,9 @@ def _context(side: int) -> ssl.SSLContext:
     return context
 
 
-def _make(files: TlsFiles, alpn: Sequence[str]) -> ssl.SSLContext:
+def _make(files: TlsFiles, alpn: Sequence[str]) -> tuple[ssl.SSLContext, datetime]:
+    """Return a context for a listener, and when its certificate ends."""
     ends = check_identity(files)
-    if ends - datetime.now(UTC) < _ENDS_SOON:
-        log.warning("%s__CERTIFICATE: %s ends on %s UTC", files.setting, files.certificate, f"{ends:%Y-%m-%d %H:%M}")
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
@@ -104,7 +104,7 @@ def _make(files: TlsFiles, alpn: Sequence[str]) -> ssl.SSLContext:
     if files.ca is not None:
         _trust(context, files)
         context.verify_mode = ssl.CERT_REQUIRED
-    return context
+    return context, ends
 
 
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
@@ -137,8 +137,11 @@ class _Renewed:
         self._alpn = alpn
         self._lock = threading.Lock()
         self._stamp: Stamp | None = self._look()
-        self.context = self._current = _make(files, alpn)
+        self._current, self._ends = _make(files, alpn)
+        self._reminded = 0.0
+        self.context = self._current
         self.context.sni_callback = self._choose
+        self._remind(time.monotonic())
         self._due = time.monotonic() + _LOOK_SECONDS
         self._told = ""
 
@@ -155,6 +158,7 @@ class _Renewed:
             stamp = self._look()
             if stamp is None or stamp != self._stamp:
                 self._renew(stamp)
+            self._remind(now)
             return self._current
         finally:
             self._lock.release()
@@ -167,7 +171,7 @@ class _Renewed:
 
     def _renew(self, stamp: Stamp | None) -> None:
         try:
-            self._current = _make(self._files, self._alpn)
+            self._current, self._ends = _make(self._files, self._alpn)
         except ConfigurationError as error:
             # In the midst of a renewal, or wrong for good: tried again, told once.
             if str(error) != self._told:
@@ -175,5 +179,15 @@ class _Renewed:
             self._told = str(error)
             return
         self._stamp = stamp
+        self._reminded = 0.0
         self._told = ""
         log.info("%s: new certificate, key or CA taken up", self._files.setting)
+
+    def _remind(self, now: float) -> None:
+        """Tell once a day of a certificate that ends soon, or has ended."""
+        if self._ends - datetime.now(UTC) > _ENDS_SOON or (self._reminded and now - self._reminded < _REMIND_SECONDS):
+            return
+        self._reminded = now
+        what = "has expired" if self._ends < datetime.now(UTC) else "ends"
+        ends = f"{self._ends:%Y-%m-%d %H:%M} UTC"
+        log.warning("%s__CERTIFICATE: %s %s on %s", self._files.setting, self._files.certificate, what, ends)
