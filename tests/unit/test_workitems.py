@@ -7,22 +7,27 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.uid import generate_uid
 
 from tests.support.workitems import code, data_set, work_item
-from vna.domain.errors import InvalidInputError, InvalidQueryError
+from vna.config import Settings, WorklistSettings
+from vna.dicom.from_json import data_set_of
+from vna.domain.errors import ArchiveError, InvalidInputError, InvalidQueryError
 from vna.domain.query import AnyOf, Criterion, DateTimeRange, Range, Resembles, Wildcard, Words
 from vna.gateways.dicomweb.metrics import Metrics
 from vna.gateways.dicomweb.ups_outbox import MOST_WAITING, Outbox
 from vna.index.resemble import expressions
 from vna.search.matching import criteria_for
 from vna.store.folder import FolderStore
-from vna.workitems import follow, record, tags
+from vna.workitems import follow, record, tags, writing
 from vna.workitems.chain import ITEMS, Chains
 from vna.workitems.dataset import accept
 from vna.workitems.feed import Entry, Feed
@@ -30,6 +35,7 @@ from vna.workitems.matching import Matching, criteria_from_json, criteria_to_jso
 from vna.workitems.record import Event, WorkItem
 from vna.workitems.subscribers import GlobalAction, Subscriber, effective, newly_matched
 from vna.workitems.worklist import Worklist
+from workers.beat import schedule
 
 GIVEN = work_item().to_json_dict()
 DAY = 86_400
@@ -281,6 +287,37 @@ def test_a_data_set_is_kept_as_its_dictionary_says_or_refused() -> None:
         with pytest.raises(InvalidInputError) as caught:
             accept(wrong)
         assert "(" in str(caught.value), wrong
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GIVEN, "vr", "Value", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "vr": st.sampled_from(["SQ", "LO", "CS", "PN", "DT", "XX", "", 7]),
+        "Value": _VALUES,
+        "InlineBinary": _VALUES,
+    },
+)
+
+
+@given(st.dictionaries(st.sampled_from([*GIVEN, "00001000", "00090010", "00091001", "7FE00010"]), _FIELDS, max_size=5))
+def test_whatever_is_sent_is_kept_or_refused_with_a_reason(changes: dict[str, Any]) -> None:
+    with suppress(ArchiveError):
+        item, _changed = writing.created(data_set_of(GIVEN | changes), "1.2.3")
+        assert record.from_json(record.to_json(item)) == item
+    with suppress(ArchiveError):
+        writing.updated(WorkItem("1.2.3", attributes=_PLAIN), data_set_of(changes), "")
+
+
+def test_the_clock_removes_work_items_only_if_told_to() -> None:
+    assert "worklist" not in schedule(Settings())
+    assert "worklist" in schedule(Settings(worklist=WorklistSettings(keep_days=30)))
 
 
 def test_content_items_have_the_value_of_their_type(worklist: Worklist) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vna.dicom.dictionary import KNOWN_VRS, public_vr, show_tag
+from vna.dicom.from_json import data_set_of
 from vna.dicom.write import DataSetWriter
 from vna.domain.errors import InvalidInputError
 from vna.domain.records import Attributes
@@ -72,15 +73,19 @@ def _kept(given: Attributes, above: str) -> tuple[Attributes, bool]:
             raise InvalidInputError(f"{name}: a work item has no bulk data (PS3.18 11.1.3)")
         wanted = public_vr(int(tag, 16))
         vr = field.get("vr") or wanted
+        if not isinstance(vr, str):
+            raise InvalidInputError(f"{name}: the VR is no text")
         if vr != wanted and wanted.encode() in KNOWN_VRS and wanted != "UN" and not int(tag[3], 16) % 2:
             if "SQ" in {vr, wanted}:
-                raise InvalidInputError(f"{name}: the VR is {wanted}, not {str(vr)[:8]}")
+                raise InvalidInputError(f"{name}: the VR is {wanted}, not {vr[:8]}")
             vr, changed = wanted, True
         field = {key: field[key] for key in ("Value", "InlineBinary") if field.get(key) not in (None, [], "")}  # noqa: PLW2901 - the same field
         if vr == "SQ" and "Value" in field:
             if not isinstance(field["Value"], list):
                 raise InvalidInputError(f"{name}: a sequence has an array of items")
-            pairs = [_kept(item, f"{name}, ") for item in field["Value"]]
+            # Items of a sequence that came without its VR are still to be read.
+            found = field["Value"] if "vr" in given[tag] else [data_set_of(item or {}, 1) for item in field["Value"]]
+            pairs = [_kept(item, f"{name}, ") for item in found]
             field["Value"] = [item for item, _changed in pairs]
             changed |= any(each for _item, each in pairs)
         kept[tag] = {"vr": vr, **field}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import Enum, auto
 
@@ -32,6 +33,7 @@ _INCONSISTENT = {
     Transaction.CHANGE_STATE: "The submitted request is inconsistent with the state of the UPS Instance.",
     Transaction.CANCEL: "The submitted request is inconsistent with the state of the UPS Instance.",
 }
+_NO_FIELD = re.compile(r"[^\x20-\x7e]")
 _BAD_REQUEST = frozenset({Reason.WRONG_TRANSACTION, Reason.SCHEDULED_BY_CREATION_ALONE, Reason.NOT_CREATED_SCHEDULED})
 
 
@@ -42,7 +44,8 @@ def already(state: str) -> str:
 
 def warning(*texts: str) -> dict[str, str]:
     """Return the Warning field of some texts, none for no text."""
-    return {"Warning": ", ".join(f"299 vna: {text}" for text in texts)} if texts else {}
+    # A text may name what a client asked for, and hold whatever it wrote.
+    return {"Warning": ", ".join(f"299 vna: {_NO_FIELD.sub('?', text)}" for text in texts)} if texts else {}
 
 
 def refusal(transaction: Transaction, error: ArchiveError) -> HttpError | None:

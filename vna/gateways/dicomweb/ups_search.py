@@ -13,12 +13,13 @@ from vna.domain.query import Level
 from vna.domain.records import Attributes
 from vna.gateways.dicomweb.attributes import parts_of, vr_of
 from vna.gateways.dicomweb.context import Gateway
-from vna.gateways.dicomweb.negotiate import negotiate
+from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.search_request import SearchRequest, parse_search
 from vna.gateways.dicomweb.ups import OFFERS, represent
 from vna.gateways.dicomweb.ups_answers import warning
 from vna.workitems import tags
 from vna.workitems.matching import paths_of
+from vna.workitems.worklist import Worklist
 
 RETURNED = frozenset(
     {
@@ -37,15 +38,18 @@ async def search(gateway: Gateway, request: Request) -> Response:
     """Answer ``GET /workitems``."""
     choice = negotiate(gateway.accept(request), OFFERS)
     asked = parse_request(request.query_params.multi_items(), gateway.settings.max_results)
-    call = gateway.archive.worklist.search
-    found, total = await gateway.in_thread(call, asked.criteria, asked.offset, asked.limit)
+    return await gateway.in_thread(_answer, gateway.archive.worklist, asked, choice.offer)
+
+
+def _answer(worklist: Worklist, asked: SearchRequest, offer: Offer) -> Response:
+    found, total = worklist.search(asked.criteria, asked.offset, asked.limit)
     remaining = max(0, total - asked.offset - asked.limit)
     texts = list(asked.warnings)
     if remaining and found:
         texts.append(f"There are {remaining} additional results that can be requested")
     if not found:
         return Response(status_code=204, headers=warning(*texts))
-    answer = represent([_result(each, asked) for each in found], choice.offer)
+    answer = represent([_result(each, asked) for each in found], offer)
     answer.status_code = 206 if remaining else 200
     answer.headers.update(warning(*texts))
     return answer
