@@ -51,7 +51,7 @@ def accept(given: Attributes) -> tuple[Attributes, bool]:
     InvalidInputError
         A value that its VR does not allow, or bulk data (PS3.18 11.1.3); it is named.
     """
-    kept, changed = _kept(given, "")
+    kept, changed = _kept(given, "", 0)
     # The only writer of data sets knows best what can be one.
     DataSetWriter(_Nowhere(), {}, lambda _offset, _length: ()).write(kept)
     for path, vr, value in _values(kept, ""):
@@ -61,7 +61,7 @@ def accept(given: Attributes) -> tuple[Attributes, bool]:
     return kept, changed
 
 
-def _kept(given: Attributes, above: str) -> tuple[Attributes, bool]:
+def _kept(given: Attributes, above: str, depth: int) -> tuple[Attributes, bool]:
     kept: Attributes = {}
     changed = False
     for tag, field in given.items():
@@ -84,8 +84,9 @@ def _kept(given: Attributes, above: str) -> tuple[Attributes, bool]:
             if not isinstance(field["Value"], list):
                 raise InvalidInputError(f"{name}: a sequence has an array of items")
             # Items of a sequence that came without its VR are still to be read.
-            found = field["Value"] if "vr" in given[tag] else [data_set_of(item or {}, 1) for item in field["Value"]]
-            pairs = [_kept(item, f"{name}, ") for item in found]
+            read = given[tag].get("vr") == "SQ"
+            found = field["Value"] if read else [data_set_of(item or {}, depth + 1) for item in field["Value"]]
+            pairs = [_kept(item, f"{name}, ", depth + 1) for item in found]
             field["Value"] = [item for item, _changed in pairs]
             changed |= any(each for _item, each in pairs)
         kept[tag] = {"vr": vr, **field}
