@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vna.domain.errors import InvalidQueryError
-from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, Words
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, SomeInstance, Words
 from vna.ports.index import Index
 
 DERIVED = frozenset({"00080061", "00080062"})
@@ -40,6 +40,6 @@ def within_studies(index: Index, level: Level, criteria: Sequence[Criterion]) ->
 
 
 def _path(criterion: Criterion) -> str:
-    if isinstance(criterion, Words):
+    if isinstance(criterion, Words | SomeInstance):
         return ""
     return criterion.date_path if isinstance(criterion, DateTimeRange) else criterion.path

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 
-from vna.domain.errors import NotFoundError
+from vna.domain.errors import ConfigurationError, NotFoundError
 from vna.ports.objects import ObjectStore
 from vna.security.accounts import Accounts, User
 from vna.security.limits import NO_LIMITS, Limits
@@ -24,6 +24,8 @@ SECONDS = 12 * 3600
 EXTERNAL_SECONDS = 3600
 """Of a session that the provider vouches for: who may no longer sign in there is out after an hour."""
 _EXTERNAL, _LIMITS, _SEAL = "as-", "~", "seal"
+# A browser keeps cookies of up to 4096 bytes.
+_LONGEST_MARK = 3000
 _SECRET = "security/session-secret"  # noqa: S105 - a key in the object store
 
 
@@ -58,6 +60,8 @@ class Sessions:
     def issue_external(self, name: str, role: Role, limits: Limits = NO_LIMITS) -> str:
         """Return a session for somebody whom an identity provider has named; it ends with its time alone."""
         mark = f"{_EXTERNAL}{role}{_LIMITS}{_encode(chr(0).join(limits.texts))}"
+        if len(mark) > _LONGEST_MARK:
+            raise ConfigurationError("the limits of this user are too long for a session; shorten VNA_OIDC__LIMITS")
         body = f"{_encode(name)}.{int(self._clock()) + EXTERNAL_SECONDS}.{mark}"
         return f"{body}.{self._sign(body)}"
 
