@@ -20,6 +20,7 @@ from tests.support.http_gateway import HttpGateway
 from tests.support.ports import wait_until
 from vna.gateways.dicomweb.app import ROUTES
 from vna.gateways.dicomweb.context import Gateway
+from vna.peers.oidc import _ORDER
 from vna.security.limits import Limits
 from vna.security.principals import Role
 from vna.web import ohif, routes, shares, sign_in, sign_in_oidc, viewer
@@ -247,6 +248,11 @@ def test_a_researcher_changes_nothing_and_sees_no_other_pages(served: Served) ->
         assert dead not in page + served.get(f"{url}/ui/").text
 
 
+def test_a_provider_gives_the_role_to_who_has_no_other() -> None:
+    assert set(_ORDER) == set(Role)
+    assert _ORDER[-1] is Role.RESEARCHER
+
+
 def test_limits_hold_for_a_researcher_too(served: Served) -> None:
     accounts = served.gateway.archive.accounts
     token = accounts.add_key("narrow", Role.RESEARCHER, None, Limits.parse(["Modality=MR"]))
@@ -255,11 +261,14 @@ def test_limits_hold_for_a_researcher_too(served: Served) -> None:
 
 
 def test_the_trail_says_that_the_view_was_de_identified(served: Served) -> None:
+    assert served.get(f"/studies/{known.STUDY}/series/{known.SC_SERIES}/pixeldata").status_code == 403
     served.get(f"/studies/{known.STUDY}/series/{known.CT_SERIES}/metadata")
     path = served.gateway.archive.settings.audit_path
 
-    def told() -> bool:
-        lines = [line for file in path.rglob("*") if file.is_file() for line in file.read_text().splitlines()]
-        return any('"detail":"retrieve-metadata, de-identified"' in line for line in lines)
+    def lines(with_: str) -> list[str]:
+        every = [line for file in path.rglob("*") if file.is_file() for line in file.read_text().splitlines()]
+        return [line for line in every if with_ in line]
 
-    wait_until(told, 10, "the trail tells of it")
+    wait_until(lambda: bool(lines('"detail":"retrieve-metadata, de-identified"')), 10, "the trail tells of it")
+    # What a viewer asks for as it shows a study is nothing to be warned of.
+    assert [line for line in lines("security-alert") if known.SC_SERIES in line] == []

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import subprocess
+import tracemalloc
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,12 @@ from vna.domain.identity import metadata_key
 from vna.domain.origin import Origin
 from vna.domain.records import Location
 from vna.ingest.document import Metadata, build, parse_metadata
+from vna.ports.objects import Put
 from vna.retrieve import deidentified_instance
 from vna.retrieve.deidentified import DeidentifiedObjects
 from vna.retrieve.deidentified_instance import DeidentifiedInstance, deidentify
 from vna.retrieve.frames import Frames
+from vna.retrieve.values import ValueReader
 from vna.store.folder import FolderStore
 
 ORIGIN = Origin("dimse", "SENDER-AE", "VNA", "192.0.2.77")
@@ -46,7 +49,7 @@ class Stored:
         return deidentify(self.metadata, Deidentifier(Profile(options), Pseudonyms(self.store)))
 
     def whole(self, made: DeidentifiedInstance) -> bytes:
-        return b"".join(made.read(self.store, 0, None, 1 << 20))
+        return b"".join(made.read(ValueReader(self.store, self.metadata)))
 
     @property
     def location(self) -> Location:
@@ -192,6 +195,28 @@ def test_ranges_and_files_of_a_view_are_those_of_the_whole(stored: dict[str, Sto
         view.get("security/session-secret")
     with pytest.raises(UnsupportedError):
         view.put(key, b"")
+
+
+def test_memory_does_not_grow_with_an_instance(tmp_path: Path) -> None:
+    data = pydicom.dcmread(real_file("CT_small.dcm"))
+    data.Rows, data.Columns = 8192, 4096
+    data.PixelData = bytes(2 * 8192 * 4096)
+    path = tmp_path / "large.dcm"
+    data.save_as(path)
+    store = FolderStore(tmp_path / "objects")
+    document = build(path, "0" * 64, path.stat().st_size, 1, ORIGIN)
+    store.put_batch([Put(document.instance.key, path), Put(metadata_key(document.instance.key), document.metadata)])
+    view = DeidentifiedObjects(store, Deidentifier(Profile(Options()), Pseudonyms(store)))
+    tracemalloc.start()
+    try:
+        size = sum(len(piece) for piece in view.stream(document.instance.key))
+        with view.open(document.instance.key) as file:
+            file.seek(64 << 20)
+            assert len(file.read(1000)) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert size > 64 << 20
 
 
 def test_studies_of_a_patient_belong_together_and_pseudonyms_need_the_secret(tmp_path: Path) -> None:

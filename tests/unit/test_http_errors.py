@@ -17,6 +17,7 @@ STATUS = {
     errors.InvalidQueryError: 400,
     errors.TooLargeError: 413,
     errors.NotFoundError: 404,
+    errors.WithheldError: 403,
     errors.ConflictError: 409,
     errors.UnsupportedError: 406,
     errors.IntegrityError: 500,

@@ -28,7 +28,7 @@ _KEYS_SECONDS = 3600.0
 # An unknown key is asked for anew, but not more often: anybody can name one.
 _AGAIN_SECONDS = 10.0
 _LARGEST = 1 << 20
-_ORDER = (Role.ADMINISTRATOR, Role.RECORDS_MANAGER, Role.TECHNOLOGIST, Role.VIEWER)
+_ORDER = (Role.ADMINISTRATOR, Role.RECORDS_MANAGER, Role.TECHNOLOGIST, Role.VIEWER, Role.RESEARCHER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ from vna.ingest.document import parse_metadata
 from vna.ports.objects import ObjectInfo, ObjectStore, Put
 from vna.retrieve.deidentified_instance import DeidentifiedInstance, deidentify
 from vna.retrieve.recent import Recent
+from vna.retrieve.values import ValueReader
 
 _KEPT_BYTES = 64 << 20
 _BATCH = 64
+_CHUNK = 1 << 20
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -129,13 +131,15 @@ class DeidentifiedObjects(ObjectStore):
             document = self.get(key)
             yield document[start : None if length is None else start + length]
             return
-        yield from self._open_to_see(key).read(self._objects, start, length, chunk)
+        instance = self._open_to_see(key)
+        for piece in instance.read(ValueReader(self._objects, instance.original), start, length):
+            yield from (piece[at : at + chunk] for at in range(0, len(piece), chunk))
 
     @contextmanager
     def open(self, key: str) -> Iterator[BinaryIO]:
         """Open an instance for reading."""
         instance = self._open_to_see(key)
-        with io.BufferedReader(_File(self._objects, instance), 1 << 18) as file:
+        with io.BufferedReader(_File(self._objects, instance), _CHUNK) as file:
             yield file
 
     def head(self, key: str) -> ObjectInfo | None:
@@ -199,8 +203,9 @@ class _File(io.RawIOBase):
 
     def __init__(self, objects: ObjectStore, instance: DeidentifiedInstance) -> None:
         super().__init__()
-        self._objects = objects
         self._instance = instance
+        # One reader of values for all, since a deflated original is read forward alone.
+        self._values = ValueReader(objects, instance.original)
         self._position = 0
 
     def readable(self) -> bool:
@@ -215,7 +220,7 @@ class _File(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # what BufferedReader gives
-        data = b"".join(self._instance.read(self._objects, self._position, len(buffer), len(buffer)))
+        data = b"".join(self._instance.read(self._values, self._position, len(buffer)))
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)

@@ -18,7 +18,6 @@ from vna.domain.errors import UnparsableError
 from vna.domain.origin import Origin
 from vna.domain.records import Attributes
 from vna.ingest.document import Metadata, dump_metadata
-from vna.ports.objects import ObjectStore
 from vna.retrieve.values import ValueReader
 
 _BITS_ALLOCATED = "00280100"
@@ -59,10 +58,12 @@ class DeidentifiedInstance:
     original: Metadata
     parts: tuple[_Part, ...]
 
-    def read(self, objects: ObjectStore, start: int, length: int | None, chunk: int) -> Iterator[bytes]:
-        """Yield bytes of the Part-10 file, from ``start`` on, ``length`` of them or to the end."""
+    def read(self, values: ValueReader, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield bytes of the Part-10 file, from ``start`` on, ``length`` of them or to the end.
+
+        ``values`` reads the bulk values of ``original``.
+        """
         end = self.size if length is None else min(self.size, start + length)
-        values = ValueReader(objects, self.original)
         place = max(0, bisect_right(self.parts, start, key=lambda part: part.start) - 1)
         for part in self.parts[place:]:
             first, last = max(start, part.start) - part.start, min(end - part.start, part.length)
@@ -73,8 +74,7 @@ class DeidentifiedInstance:
             if part.bulk is None:
                 yield part.data[first:last]
                 continue
-            for piece in values.read(part.bulk, part.begin + first, last - first, unit=part.unit):
-                yield from (piece[at : at + chunk] for at in range(0, len(piece), chunk))
+            yield from values.read(part.bulk, part.begin + first, last - first, unit=part.unit)
 
 
 def deidentify(metadata: Metadata, deidentifier: Deidentifier) -> DeidentifiedInstance:

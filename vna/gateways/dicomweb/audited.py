@@ -191,6 +191,8 @@ class Audited:
 
     def _event(self, answered: _Answered) -> Callable[[], None] | None:
         """Return what tells the trail of a request; ``None`` if there is nothing to tell."""
+        if answered.scope.get("state", {}).get("by_content"):
+            return None
         if answered.status in _REFUSED and answered.name != _SIGN_IN:
             return lambda: self._refused(answered)
         name = answered.name

@@ -68,9 +68,11 @@ def error_response(status: int, error: str, detail: str, headers: Mapping[str, s
     return Response(body, status, headers=dict(headers or {}), media_type="application/json")
 
 
-def archive_error(_request: Request, error: Exception) -> Response:
+def archive_error(request: Request, error: Exception) -> Response:
     """Answer an error of the archive."""
     assert isinstance(error, errors.ArchiveError)
+    # Who may ask, and asks for one that is withheld, is nobody that the audit trail must warn of.
+    request.state.by_content = isinstance(error, errors.WithheldError)
     status, name = next((status, name) for kind, status, name in _STATUS if isinstance(error, kind))
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.retry else {}
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
