@@ -108,6 +108,7 @@ def _base(label: str, modality: str) -> Dataset:
     for keyword, value in _STUDIES[study].items():
         setattr(ds, keyword, value)
     ds.Modality, ds.SeriesNumber, ds.InstanceNumber = modality, series, number
+    ds.AcquisitionDateTime = f"{ds.StudyDate}{10 + int(series):02d}1500.5"
     ds.SeriesDescription = f"series {series}"
     ds.PerformedProcedureStepStartDate = ds.StudyDate
     ds.PerformedProcedureStepStartTime = f"{10 + int(series):02d}0000"

@@ -96,6 +96,11 @@ matching(RULES, "date_and_time_are_combined", "/studies",
 matching(RULES, "date_and_time_of_the_step_are_combined", "/series",
          "PerformedProcedureStepStartDate=20260301-20260303&PerformedProcedureStepStartTime=1130-1130"
          "&PatientID=CONF-*", "A2 B1 C1")  # fmt: skip
+matching(RULES, "moments_from_and_to", "/instances",
+         "AcquisitionDateTime=20260301120000-20260302&PatientID=CONF-*", "A2.1 B1.1")  # fmt: skip
+matching(RULES, "a_moment_of_less_precision_covers_all_within", "/instances",
+         "AcquisitionDateTime=2026030211&PatientID=CONF-*", "B1.1")  # fmt: skip
+matching(RULES, "numbers_by_their_value", "/instances", "Rows=48&InstanceNumber=03&PatientID=CONF-*", "A1.3")
 matching(RULES, "a_name_by_component", "/studies", "PatientName=*^Anna&PatientID=CONF-*", "A")
 matching(RULES, "a_name_without_regard_to_case", "/studies", "PatientName=SCHMIDT^john", "B C")
 matching(RULES, "a_name_by_its_ideographic_group", "/studies", "PatientName=*=山田^太郎*", "A")
@@ -131,6 +136,13 @@ def fuzzymatching_of_another_value_is_400(server: Server) -> None:
 def an_unknown_attribute_is_400_by_name_or_warned_of(server: Server) -> None:
     answer = server.get("/studies", {"NoSuchAttribute": "1", "PatientID": "CONF-1"})
     refused = answer.status_code == 400 and "NoSuchAttribute" in answer.text
+    assert refused or answer.headers["warning"].startswith("299 ")
+
+
+@search.that(RULES)
+def a_key_of_a_lower_level_is_400_by_name_or_warned_of(server: Server) -> None:
+    answer = server.get("/studies", {"SeriesNumber": "3", "PatientID": "CONF-1"})
+    refused = answer.status_code == 400 and "SeriesNumber" in answer.text
     assert refused or answer.headers["warning"].startswith("299 ")
 
 

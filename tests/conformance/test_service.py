@@ -88,6 +88,15 @@ def capabilities_name_query_parameters_and_media_types(server: Server) -> None:
     assert JSON in {each.attrib.get("mediaType") for each in root.iter(f"{SPACE}representation")}
 
 
+@service.that("8.3")
+def capabilities_name_the_parameters_of_rendered_resources(server: Server) -> None:
+    root = ET.fromstring(server.ask("OPTIONS", f"{CT.url}/rendered", accept=WADL).content)
+    names = {each.attrib["name"] for each in root.iter(f"{SPACE}param")}
+    assert {"window", "viewport", "quality", "annotation", "iccprofile", "accept", "charset"} <= names
+    media = {each.attrib.get("mediaType") for each in root.iter(f"{SPACE}representation")}
+    assert {"image/jpeg", "image/png", "image/gif", "text/html"} <= media
+
+
 @service.that("8.9.1")
 def capabilities_in_another_form_are_406(server: Server) -> None:
     assert server.ask("OPTIONS", "/", accept="image/jpeg").status_code == 406
@@ -111,6 +120,16 @@ def a_deletion_is_200_202_or_204(server: Server) -> None:
 @service.that("RFC 9110 9.3.5")
 def a_deletion_of_what_is_not_there_is_404(server: Server) -> None:
     assert server.ask("DELETE", f"/studies/{NOWHERE}").status_code == 404
+
+
+@service.that("8.4.2")
+def answers_tell_the_location_of_what_they_hold(server: Server) -> None:
+    for path, accept in (
+        (CT.series, related(DICOM)),
+        (f"{CT.url}/metadata", JSON),
+        (f"{CT.url}/rendered", "image/jpeg"),
+    ):
+        assert server.get(path, accept=accept).headers["content-location"] == f"{server.base}{path}"
 
 
 @service.that("8.4.2")

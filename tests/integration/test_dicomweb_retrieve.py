@@ -323,7 +323,7 @@ def test_capabilities_name_media_types_and_keys_that_are_so(gateway: HttpGateway
         assert found.status_code == 200
         assert found.headers["content-type"].startswith(media_type["mediaType"])
     for key in keys:
-        value = {"limit": "1", "offset": "0"}.get(key, "false" if key.endswith("matching") else "")
+        value = {"limit": "1", "offset": "0", "charset": "utf-8"}.get(key, "false" if key.endswith("matching") else "")
         assert gateway.client.get("/studies", params={key: value}).status_code == 200, key
 
 

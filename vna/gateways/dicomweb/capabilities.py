@@ -18,7 +18,7 @@ from starlette.responses import Response
 from vna.dicom.dictionary import keyword_of
 from vna.domain.levels import VR_OF, visible_at
 from vna.domain.query import Level
-from vna.gateways.dicomweb import bulkdata, metadata, qido, ups, wado
+from vna.gateways.dicomweb import bulkdata, frames, metadata, qido, rendered, ups, wado, wado_uri
 from vna.gateways.dicomweb.conditional import Handler
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.links import BASE
@@ -41,7 +41,11 @@ _OFFERS: Mapping[str, Sequence[Offer]] = {
     "retrieve-series": wado.OFFERS,
     "retrieve-instance": wado.INSTANCE_OFFERS,
     "retrieve-metadata": metadata.OFFERS,
+    "retrieve-frames": frames.OFFERS,
+    "retrieve-bulkdata": bulkdata.OFFERS,
     "retrieve-pixeldata": bulkdata.OFFERS,
+    "retrieve-rendered": rendered.OFFERS,
+    "retrieve-thumbnail": rendered.THUMBNAIL_OFFERS,
     "search-workitems": ups.OFFERS,
     "retrieve-workitem": ups.OFFERS,
 }
@@ -54,8 +58,13 @@ _QUERY: Mapping[str, Sequence[str]] = {
     "update-workitem": ("transaction-uid",),
     "search-workitems": (*PARAMETERS, *map(describe, USUAL)),
     "subscribe": ("deletionlock", "filter"),
+    "retrieve-rendered": rendered.PARAMETERS,
+    "retrieve-thumbnail": ("viewport",),
+    "wado-uri": wado_uri.PARAMETERS,
+    "request-deletion": ("reason",),
 }
-"""Query parameters of the resources on work items; every attribute of theirs is matched."""
+"""Query parameters of resources that have any but those below; of work items every attribute is matched."""
+_NEGOTIATION = ("accept", "charset")
 
 
 @dataclass(slots=True)
@@ -126,7 +135,8 @@ def _described(path: str, resource: _Resource) -> dict[str, Any]:
 def _method(method: str, name: str) -> dict[str, Any]:
     described: dict[str, Any] = {"name": method, "id": name}
     offers = _OFFERS.get(name, ())
-    query = [{"name": key, "style": "query"} for key in _query(name)]
+    negotiated = _NEGOTIATION if name.startswith(("retrieve-", "search-")) else ()
+    query = [{"name": key, "style": "query"} for key in dict.fromkeys((*negotiated, *_query(name)))]
     if query and not offers:
         described["request"] = {"param": query}
     if offers:

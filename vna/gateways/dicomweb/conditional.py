@@ -51,6 +51,7 @@ def conditional(handler: Handler) -> Handler:
             response.headers["ETag"] = tag if strong else f"W/{tag}"
             response.headers.add_vary_header(_VARY)
             response.headers.setdefault("Cache-Control", _CACHE)
+            response.headers.setdefault("Content-Location", gateway.links(request).own(request))
         return response
 
     return answer

@@ -11,6 +11,8 @@ from vna.retrieve.report import HTML, PLAIN
 XML = "text/xml"
 
 _REPORT = (HTML, PLAIN, XML)
+KINDS = (PDF, *_REPORT)
+"""Media types of documents."""
 
 
 def kinds(source: Source) -> tuple[str, ...]:

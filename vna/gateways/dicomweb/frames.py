@@ -26,6 +26,8 @@ from vna.retrieve.metadata import load
 from vna.retrieve.values import ValueReader
 
 MAX_FRAMES = 100_000
+OFFERS = (Offer(OCTETS, related=True), Offer(OCTETS, related=False))
+"""Forms that every frame can be had in that can be decoded; compressed ones by their own type, too."""
 
 Part = tuple[dict[str, str], Iterator[bytes]]
 _NATIVE = frozenset({EXPLICIT_LITTLE, IMPLICIT_LITTLE})

@@ -53,6 +53,11 @@ class Links:
         """URL of an instance."""
         return f"{self.series(study, series)}/instances/{quote(sop, safe='')}"
 
+    def own(self, request: Request) -> str:
+        """URL of what a request asks for."""
+        query = f"?{request.url.query}" if request.url.query else ""
+        return f"{self.root.removesuffix(BASE)}{quote(request.url.path, safe='/,')}{query}"
+
     def at(self, location: Location) -> str:
         """URL of a stored instance."""
         return self.instance(location.uids.study, location.uids.series, location.uids.sop)

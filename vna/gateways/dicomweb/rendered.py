@@ -38,6 +38,10 @@ DICOM_TYPES = frozenset({"application/dicom", "application/dicom+json", "applica
 _MEDIA = (JPEG, PNG, GIF)
 _SINGLE = tuple(Offer(media, related=False) for media in _MEDIA)
 _RELATED = tuple(Offer(media, related=True) for media in _MEDIA)
+OFFERS = (*_SINGLE, *_RELATED, *(Offer(kind, related=False) for kind in documents.KINDS))
+THUMBNAIL_OFFERS = _SINGLE
+PARAMETERS = ("window", "viewport", "quality", "annotation", "iccprofile")
+"""Query parameters of a rendered resource; of a thumbnail there is ``viewport`` alone."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ Part = tuple[dict[str, str], Iterator[bytes]]
 def options_of(request: Request) -> Options:
     """Read the rendering parameters of a request (PS3.18 8.3.5); raises ``InvalidInputError`` for what is wrong."""
     given = request.query_params
-    options = Options()
+    options = Options(overlays=overlaid(request))
     if "window" in given:
         options = replace(options, window=parse_window(given["window"]))
     if "viewport" in given:
@@ -59,6 +63,12 @@ def options_of(request: Request) -> Options:
     if "iccprofile" in given:
         options = replace(options, profile=parse_profile(given["iccprofile"]))
     return options
+
+
+def overlaid(request: Request) -> bool:
+    """Say whether overlay planes are shown: they may tell who the patient is."""
+    scope = request.state.principal.scope
+    return scope is None or not scope.pictures_only
 
 
 def _chosen(gateway: Gateway, request: Request, offers: Sequence[Offer]) -> Choice:

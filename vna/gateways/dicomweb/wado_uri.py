@@ -34,6 +34,10 @@ from vna.retrieve.render_request import (
 )
 from vna.retrieve.render_source import Source
 
+PARAMETERS = ("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "charset", "transferSyntax",
+              "frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", "imageQuality",
+              "annotation")  # fmt: skip
+"""Query parameters."""
 _NAMES = {"studyUID": "study", "seriesUID": "series", "objectUID": "instance"}
 # Of PS3.18 9.5.1, one is in the table of parameters, the other in the syntax of the request.
 _ANNOTATION = ("annotation", "imageAnnotation")
@@ -111,7 +115,7 @@ async def _dicom(gateway: Gateway, objects: ObjectStore, location: Location, que
 
 def _options(query: Mapping[str, str], media: str, rows: int, columns: int) -> Options:
     """Read what a picture depends on (PS3.18 9.1.2.2)."""
-    options = Options(media, viewport=_viewport(query, rows, columns))
+    options = Options(media, viewport=_viewport(query, rows, columns), overlays=overlaid(request))
     centre, width = query.get("windowCenter"), query.get("windowWidth")
     if (centre is None) != (width is None):
         raise InvalidInputError("windowCenter and windowWidth go together")
