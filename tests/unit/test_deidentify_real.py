@@ -19,6 +19,7 @@ from tests.support.identifying import found_in, harmless, identifying
 from tests.support.real_files import real_file, real_files
 from vna.deidentify.dataset import Deidentifier
 from vna.deidentify.options import Options
+from vna.deidentify.pixels import refusal
 from vna.deidentify.profile import Profile
 from vna.deidentify.pseudonyms import Pseudonyms
 from vna.dicom.elements import EXPLICIT_BIG
@@ -236,6 +237,17 @@ def test_what_may_show_a_name_is_withheld(stored: dict[str, Stored]) -> None:
     assert reasons["CT_small.dcm"] == reasons["rtdose.dcm"] == ""
     assert "BurnedInAnnotation" in reasons["SC_rgb.dcm"]
     assert "text" in reasons["reportsi.dcm"]
+    kinds = {"BurnedIn", "ORIGINAL", "text", "RecognizableVisual"}
+    assert all(any(kind in reason for kind in kinds) for reason in reasons.values() if reason)
+    ct = stored["CT_small.dcm"].metadata.header.attributes
+    for tag, vr, value in (
+        *(("00280301", "CS", "YES"), ("00280302", "CS", "YES"), ("60020102", "US", 12), ("00080008", "CS", "DERIVED")),
+        ("00080016", "UI", "1.2.840.10008.5.1.4.1.1.7"),
+    ):
+        assert refusal(ct | {tag: {"vr": vr, "Value": [value]}}), tag
+    screen = stored["SC_rgb.dcm"].metadata.header.attributes | {"00280301": {"vr": "CS", "Value": ["NO"]}}
+    assert refusal(screen) == ""
+    assert refusal(screen | {"00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.104.1"]}})
     each = stored["SC_rgb.dcm"]
     view = DeidentifiedObjects(each.store, Deidentifier(Profile(Options()), Pseudonyms(each.store)))
     assert parse_metadata(view.get(metadata_key(each.metadata.key))).header.attributes["00080060"]["Value"] == ["OT"]

@@ -50,6 +50,8 @@ def refusal(attributes: Attributes) -> str:
         return f"{kind}: its text is not de-identified"
     if _first(attributes, "00280302") not in {"", "NO"}:
         return "RecognizableVisualFeatures (0028,0302) says that a face may be recognised in it"
+    if any(_is_embedded(attributes, tag) for tag in attributes if tag[:2] == "60"):
+        return "an overlay lies in unused bits of its pixels"
     burned = _first(attributes, "00280301")
     if burned == "NO" or sop_class in _COMPUTED:
         return ""
@@ -60,6 +62,11 @@ def refusal(attributes: Attributes) -> str:
     if _image_type(attributes)[:2] != ["ORIGINAL", "PRIMARY"]:
         return f"{kind}: it is no ORIGINAL PRIMARY image, and BurnedInAnnotation (0028,0301) is missing"
     return ""
+
+
+def _is_embedded(attributes: Attributes, tag: str) -> bool:
+    """Say whether Overlay Bit Position (60xx,0102) says so, which has been retired (PS3.3 2004, C.9.2)."""
+    return tag[4:] == "0102" and _first(attributes, tag) not in {"", "0"}
 
 
 def _values(attributes: Attributes, tag: str) -> list[str]:
