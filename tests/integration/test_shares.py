@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from io import BytesIO
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
+from pydicom import dcmread
 
 from tests.support.http_gateway import HttpGateway
 from tests.support.ports import wait_until
@@ -15,6 +19,7 @@ from vna.security.principals import Role
 
 STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"  # CT_small.dcm
 OTHER = "1.3.6.1.4.1.5962.1.2.4.20040826185059.5457"  # MR_small.dcm
+OVERLAID = dcmread(real_file("examples_overlay.dcm"), stop_before_pixels=True)
 PHRASE = "a much longer phrase"
 NAMES = ("CompressedSamples", "1CT1")
 
@@ -23,7 +28,7 @@ NAMES = ("CompressedSamples", "1CT1")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
     gateway = HttpGateway(tmp_path_factory.mktemp("shares"), VNA_HTTP__ALLOW_ANONYMOUS="never")
     key = {"Authorization": f"Bearer {gateway.archive.accounts.add_key('sender', Role.TECHNOLOGIST)}"}
-    for name in ("CT_small.dcm", "MR_small.dcm"):
+    for name in ("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm"):
         body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + real_file(name).read_bytes() + b"\r\n--b--\r\n"
         kind = 'multipart/related; type="application/dicom"; boundary=b'
         answer = gateway.client.post("/studies", content=body, headers={"Content-Type": kind, **key})
@@ -101,6 +106,22 @@ def test_pictures_only_tell_nothing_of_the_patient(gateway: HttpGateway, strange
         f"/ui/studies/{STUDY}",
     ):
         assert stranger.get(path).status_code == 403, path
+
+
+def test_pictures_only_have_nothing_drawn_over_them(gateway: HttpGateway, stranger: httpx.Client) -> None:
+    own = {"Authorization": f"Bearer {gateway.archive.accounts.add_key('sees-all', Role.VIEWER)}"}
+    rendered = f"/dicom-web/studies/{OVERLAID.StudyInstanceUID}/rendered?accept=image/jpeg"
+    plain, shown = [], []
+    for hide in (True, False):
+        _share, token = gateway.archive.shares.add(OVERLAID.StudyInstanceUID, "ann", hide_patient=hide)
+        follow(stranger, token)
+        (plain if hide else shown).append(stranger.get(rendered).content)
+    shown.append(httpx.get(gateway.url + rendered, headers=own, trust_env=False).content)
+    assert shown[0] == shown[1]
+    # White letters: they take room in a picture.
+    assert plain[0] != shown[0]
+    greys = [np.asarray(Image.open(BytesIO(each)).convert("L")) for each in (plain[0], shown[0])]
+    assert (greys[0] > 250).sum() < (greys[1] > 250).sum()
 
 
 def test_a_link_that_was_revoked_or_never_made_opens_nothing(gateway: HttpGateway, stranger: httpx.Client) -> None:

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vna.dicom.decode import frame_array
 from vna.domain.errors import InvalidInputError, UnsupportedError
+from vna.retrieve.overlays import Overlay
 from vna.retrieve.render_attributes import Display
 from vna.retrieve.render_job import Picture
 from vna.retrieve.render_lut import Array, Extent, Values, coloured, modality, stretched, voi_lut, windowed
@@ -43,6 +44,8 @@ def picture(job: Picture) -> bytes:
 def _drawn(data: bytes, job: Picture, number: int) -> Image.Image:
     array, photometric = pixels_of(data, job)
     shown = grey_or_colour(array, photometric, job.displays[number], job.options.window)
+    for overlay in job.displays[number].overlays:
+        shown = _overlaid(shown, overlay)
     image = _placed(Image.fromarray(shown), job.options.viewport)
     if job.texts:
         _write(image, job.texts)
@@ -60,6 +63,20 @@ def grey_or_colour(array: Array, photometric: str, display: Display, window: Win
     if array.ndim != 2:
         raise UnsupportedError(f"images of {array.shape[-1]} samples a pixel ({photometric}) are not shown")
     return _grey(array, display, window)
+
+
+def _overlaid(shown: Bytes, overlay: Overlay) -> Bytes:
+    """Draw a plane, as bright as can be (PS3.3 C.9.2); what of it lies beside the image is left out."""
+    first, count = overlay.start, overlay.rows * overlay.columns
+    packed = np.frombuffer(overlay.data, np.uint8)[first // 8 : (first + count + 7) // 8]
+    bits = np.unpackbits(packed, bitorder="little")[first % 8 :][:count].reshape(overlay.rows, overlay.columns)
+    rows, columns = shown.shape[:2]
+    top, left = max(0, overlay.top), max(0, overlay.left)
+    down, across = max(0, rows - overlay.top), max(0, columns - overlay.left)
+    seen = bits[top - overlay.top : down, left - overlay.left : across]
+    shown = shown.copy()
+    shown[top : top + seen.shape[0], left : left + seen.shape[1]][seen == 1] = 255
+    return shown
 
 
 def _eight_bits(array: Array) -> Bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from vna.domain.records import Attributes
 from vna.ingest.document import Metadata
+from vna.retrieve.overlays import Overlay, overlays
 from vna.retrieve.render_request import Window
 from vna.retrieve.values import ValueReader
 
@@ -49,6 +50,7 @@ class Display:
     inverted: bool = False
     palette: Palette | None = None
     padding: tuple[float, float] | None = None
+    overlays: tuple[Overlay, ...] = ()
 
 
 class DisplayReader:
@@ -68,8 +70,8 @@ class DisplayReader:
         self._reader = reader
         self._signed = bool(_first(self._attributes, "00280103"))
 
-    def of(self, frame: int) -> Display:
-        """Return how a frame is shown, by its number from 1."""
+    def of(self, frame: int, *, overlaid: bool = False) -> Display:
+        """Return how a frame is shown, by its number from 1; with what lies over it if wanted."""
         transformation = self._group(frame, "00289145")
         slope = _float(_first(transformation, "00281053"), 1.0)
         intercept = _float(_first(transformation, "00281052"), 0.0)
@@ -85,6 +87,7 @@ class DisplayReader:
             inverted=photometric == "MONOCHROME1" or shape == "INVERSE",
             palette=self._palette() if photometric == "PALETTE COLOR" else None,
             padding=self._padding(),
+            overlays=tuple(overlays(self._attributes, self._bytes, frame)) if overlaid else (),
         )
 
     def profile(self) -> bytes:

@@ -52,7 +52,7 @@ class Viewport:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """All that a picture depends on beside the instance."""
+    """All that a picture depends on beside the instance; ``overlays``: whether overlay planes lie over it."""
 
     media: str = "image/jpeg"
     window: Window | None = None
@@ -60,6 +60,7 @@ class Options:
     quality: int = 90
     annotation: tuple[str, ...] = ()
     profile: str = "no"
+    overlays: bool = False
 
 
 def number(text: str, what: str) -> float:

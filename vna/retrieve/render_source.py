@@ -116,7 +116,7 @@ class Source:
             transfer_syntax=frames.transfer_syntax if frames.compressed else EXPLICIT_LITTLE,
             keyword=next(_KEYWORDS[path] for path in PIXEL_PATHS if path in header.bulk),
             image=image,
-            displays=tuple(displays.of(number) for number in numbers),
+            displays=tuple(displays.of(number, overlaid=options.overlays) for number in numbers),
             options=options,
             texts=lines(header.attributes, options.annotation),
             milliseconds=self._milliseconds(),

@@ -18,7 +18,7 @@ from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
 from vna.gateways.dicomweb.media import with_syntax
 from vna.gateways.dicomweb.negotiate import Offer, negotiate, parse_media_types
-from vna.gateways.dicomweb.rendered import GIF, JPEG, PNG
+from vna.gateways.dicomweb.rendered import GIF, JPEG, PNG, overlaid
 from vna.gateways.dicomweb.streaming import stream
 from vna.gateways.dicomweb.wado import DICOM
 from vna.ports.objects import ObjectStore
@@ -76,6 +76,7 @@ async def _retrieve(gateway: Gateway, request: Request) -> Response:
         return await stream(gateway, documents.content(source, media), documents.headers(media))
     frames = source.frames
     options = _options(query, media, frames.image.rows, frames.image.columns)
+    options = replace(options, overlays=overlaid(request))
     if query.get("frameNumber"):
         numbers = [whole(query["frameNumber"], "frameNumber", 1, frames.count)]
     else:
@@ -115,7 +116,7 @@ async def _dicom(gateway: Gateway, objects: ObjectStore, location: Location, que
 
 def _options(query: Mapping[str, str], media: str, rows: int, columns: int) -> Options:
     """Read what a picture depends on (PS3.18 9.1.2.2)."""
-    options = Options(media, viewport=_viewport(query, rows, columns), overlays=overlaid(request))
+    options = Options(media, viewport=_viewport(query, rows, columns))
     centre, width = query.get("windowCenter"), query.get("windowWidth")
     if (centre is None) != (width is None):
         raise InvalidInputError("windowCenter and windowWidth go together")
