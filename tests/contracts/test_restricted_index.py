@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from tests.contracts import index_data as d
 from tests.contracts.index_adapters import ADAPTERS, drop, new_spec, open_index
 from vna.domain.errors import InvalidInputError
-from vna.domain.query import AnyOf, Criterion, Hit, Level, Query, Selector, SomeInstance, Wildcard, Words
+from vna.domain.query import AnyOf, Criterion, DateTimeRange, Hit, Level, Query, Selector, SomeInstance, Wildcard, Words
 from vna.domain.records import IndexedInstance
+from vna.index.sqlite import SqliteIndex
 from vna.ports.index import Index
 from vna.security.limits import Limits
 from vna.security.restricted_index import RestrictedIndex
@@ -153,7 +155,7 @@ def test_no_question_tells_of_what_is_not_there(full: Index, asked: Criterion) -
     found = {first(hit, d.STUDY_UID) for hit in RestrictedIndex(full, limits).query(Query(Level.STUDY, (asked,)))}
 
     def tells(one: IndexedInstance) -> bool:
-        if isinstance(asked, Words):
+        if isinstance(asked, Words | DateTimeRange):
             return "radiology" in one.words
         if isinstance(asked, SomeInstance):
             return False
@@ -169,6 +171,103 @@ def test_no_question_tells_of_what_is_not_there(full: Index, asked: Criterion) -
     assert found == expected
     everything = {first(hit, d.STUDY_UID) for hit in full.query(Query(Level.STUDY, (asked,)))}
     assert everything > expected
+
+
+# ---- what is not there changes no answer
+
+
+def consistent() -> list[IndexedInstance]:
+    """Make studies whose instances agree on patient and study, as those of one study do."""
+    rng = random.Random(8)
+    found = []
+    for study in range(25):
+        patient = rng.randrange(8)
+        of_study: dict[str, str | tuple[str, ...] | None] = {
+            d.PATIENT_ID: f"P{patient}",
+            d.PATIENT_NAME: f"doe^{'abcdefgh'[patient]}",
+            d.ISSUER: "A" if patient % 2 else None,
+            d.ACCESSION: f"N{study}",
+            d.STUDY_DATE: rng.choice(("20240101", "20240301", None)),
+            d.STUDY_DESCRIPTION: rng.choice(("head", "knee", None)),
+        }
+        for series in range(1, rng.randrange(2, 6)):
+            department = rng.choice(("Cardiology", "Radiology", None))
+            of_series: dict[str, str | tuple[str, ...] | None] = {
+                DEPARTMENT: department,
+                INSTITUTION: rng.choice(("North", "South")),
+                d.MODALITY: rng.choice(("CT", "MR", "SR", "US")),
+                d.BODY_PART: rng.choice(("HEAD", "KNEE", None)),
+                d.SERIES_DESCRIPTION: f"{department} {rng.randrange(3)}",
+            }
+            words = (of_study[d.PATIENT_NAME], str(department).lower(), str(of_series[d.BODY_PART]).lower())
+            found += [
+                d.instance(
+                    f"1.{study}",
+                    str(series),
+                    str(sop),
+                    received=rng.randrange(100_000),
+                    sop_class=d.SR if of_series[d.MODALITY] == "SR" else d.CT,
+                    words=tuple(str(word) for word in words),
+                    terms=of_study | of_series,
+                )
+                for sop in range(1, rng.randrange(2, 5))
+            ]
+    return found
+
+
+def question(rng: random.Random) -> Criterion:
+    values = {
+        d.MODALITIES_IN_STUDY: ("CT", "MR", "SR", "US", ""),
+        d.SOP_CLASSES_IN_STUDY: (d.CT, d.SR),
+        d.MODALITY: ("CT", "MR", "SR", ""),
+        d.PATIENT_ID: ("P1", "P2", "P3"),
+        d.STUDY_DESCRIPTION: ("head", "knee", ""),
+        d.BODY_PART: ("HEAD", "KNEE", ""),
+        DEPARTMENT: ("Cardiology", "Radiology", ""),
+        d.STUDY_DATE: ("20240101", ""),
+    }
+    path = rng.choice(sorted(values))
+    kind = rng.randrange(4)
+    if kind == 0:
+        return Words(tuple(rng.sample(("doe", "cardio", "radio", "head", "none", "kn"), rng.randrange(1, 3))))
+    if kind == 1 and path != d.SOP_CLASSES_IN_STUDY:
+        return Wildcard(path, rng.choice(("*", "?R", "C*", "*e*", "H*", "*[*")))
+    if kind == 2:
+        some = rng.sample((d.MODALITY, DEPARTMENT), rng.randrange(1, 3))
+        return SomeInstance(tuple((each, tuple(rng.sample(values[each], 2))) for each in some))
+    return AnyOf(path, tuple(rng.sample(values[path], rng.randrange(1, 1 + len(values[path])))))
+
+
+def answers(index: Index, query: Query, paths: tuple[str, ...]) -> list[object]:
+    return [
+        [(hit.id, hit.attributes) for hit in index.query(query)],
+        index.count(query),
+        [hit.id for hit in index.scroll(replace(query, limit=7, offset=2), page=3)],
+        index.facets(query, paths, top=6),
+    ]
+
+
+@pytest.mark.parametrize("texts", LIMITS, ids=" ".join)
+def test_what_is_not_there_changes_no_answer(texts: tuple[str, ...], tmp_path: Path) -> None:
+    """The archive with everything and one that has nothing else than what is there answer every question alike.
+
+    By one adapter: that all answer alike is tested beside.
+    """
+    limits = Limits.parse(texts)
+    everything = consistent()
+    pair = []
+    for name, given in (("all", everything), ("there", [one for one in everything if meets(one, limits)])):
+        index = SqliteIndex(tmp_path / name)
+        index.upsert(given)
+        pair.append((index, RestrictedIndex(index, limits)))
+    rng = random.Random(len(texts))
+    paths = (d.MODALITIES_IN_STUDY, d.MODALITY, d.STUDY_DESCRIPTION, d.STUDY_UID, DEPARTMENT)
+    for _ in range(60):
+        query = Query(rng.choice(list(Level)), tuple(question(rng) for _ in range(rng.randrange(3))))
+        mine, theirs = (answers(restricted, query, paths) for _, restricted in pair)
+        assert mine == theirs, query
+    for index, _ in pair:
+        index.close()
 
 
 def test_it_is_for_reading_alone(full: Index) -> None:
