@@ -17,7 +17,6 @@ from vna.retrieve.overlays import Overlay
 from vna.retrieve.render_attributes import Display
 from vna.retrieve.render_job import Picture
 from vna.retrieve.render_lut import Array, Extent, Values, coloured, modality, stretched, voi_lut, windowed
-from vna.retrieve.render_profile import with_profile
 from vna.retrieve.render_request import Options, Viewport, Window
 
 Bytes = npt.NDArray[np.uint8]
@@ -36,6 +35,9 @@ def picture(job: Picture) -> bytes:
     images = [_drawn(data, job, number) for number, data in enumerate(job.frames)]
     more: dict[str, Any] = {}
     if job.options.profile != "no":
+        # Seldom asked for, and colour management takes its part of the memory that there is for a picture.
+        from vna.retrieve.render_profile import with_profile
+
         images[0], profile = with_profile(images[0], job.options.profile, job.profile)
         more = {"icc_profile": profile}
     return _encoded(images, job.options, job.milliseconds, **more)
