@@ -15,6 +15,7 @@ from vna.domain.query import AnyOf, Criterion, DateTimeRange, Range, Resembles, 
 from vna.domain.records import Attributes
 from vna.normalise.pipeline import normalise
 from vna.normalise.terms import terms
+from vna.workitems.tags import items
 
 Texts = tuple[str, ...]
 Column = Callable[[str], Texts]
@@ -34,11 +35,15 @@ def terms_of(attributes: Attributes) -> Mapping[str, Texts]:
 
 
 def terms_at(attributes: Attributes, path: str) -> Texts:
-    """Return the terms of a data set at one path."""
+    """Return the terms of a data set at one path, however deep it leads."""
     if "@" in path:
         return terms_of(attributes).get(path, ())
-    top = path.partition(".")[0]
-    return terms_of({top: attributes[top]}).get(path, ()) if top in attributes else ()
+    *above, last = path.split(".")
+    data_sets = [attributes]
+    for tag in above:
+        data_sets = [item for each in data_sets for item in items(each, tag)]
+    found = (text for each in data_sets if last in each for text in terms_of({last: each[last]}).get(last, ()))
+    return tuple(dict.fromkeys(found))
 
 
 def paths_of(criteria: Sequence[Criterion]) -> list[str]:
