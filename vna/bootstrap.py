@@ -189,6 +189,7 @@ class Archive:
             descriptors=settings.descriptors == "retain",
             devices=settings.devices == "retain",
             patient=settings.patient_characteristics == "retain",
+            private=settings.safe_private == "retain",
         )
         return Deidentifier(Profile(options), Pseudonyms(self.objects))
 

@@ -318,6 +318,9 @@ class DeidentifySettings(_Section):
     patient_characteristics: Literal["remove", "retain"] = Field(
         "remove", description="sex, age, size, weight, ethnic group, smoking status, pregnancy (113108)"
     )
+    safe_private: Literal["remove", "retain"] = Field(
+        "remove", description="private attributes that the standard lists as safe (113111)"
+    )
 
 
 class LogSettings(_Section):

@@ -187,8 +187,8 @@ def test_limits_hold_below_it(loaded: SqliteIndex, pseudonyms: Pseudonyms) -> No
 
 
 def test_the_options_that_are_told_have_no_surprise(tmp_path: Path) -> None:
-    told = Options(dates=True, descriptors=True, devices=True, patient=True).told()
+    told = Options(dates=True, descriptors=True, devices=True, patient=True, private=True).told()
     codes = [item["00080100"]["Value"][0] for item in told["00120064"]["Value"]]
     # Descriptors that nobody has cleaned are no Clean Descriptors Option (113105).
-    assert codes == ["113100", "113110", "113106", "113108", "113109"]
+    assert codes == ["113100", "113110", "113106", "113108", "113109", "113111"]
     assert all(len(text) <= 64 for text in told["00120063"]["Value"])

@@ -83,7 +83,9 @@ def nothing_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("nothing_withheld")
-@pytest.mark.parametrize("options", [Options(), Options(devices=True, patient=True)], ids=["basic", "options"])
+@pytest.mark.parametrize(
+    "options", [Options(), Options(devices=True, patient=True, private=True)], ids=["basic", "options"]
+)
 def test_no_identifying_value_is_left_in_metadata_or_instance(stored: dict[str, Stored], options: Options) -> None:
     looked_for = 0
     kept = {"00181000", "00181010", "00081010"} if options.devices else set()
@@ -278,3 +280,23 @@ def test_dates_and_descriptors_stay_where_a_setting_says_so(stored: dict[str, St
     named["00100010"] = {"vr": "PN", "Value": [{"Alphabetic": "CompressedSamples^CT1"}]}
     engine = Deidentifier(Profile(Options(descriptors=True)), Pseudonyms(stored[name].store))
     assert "00081030" not in engine.data_set(named)
+
+
+def test_private_attributes_stay_where_the_standard_lists_them_and_a_setting_says_so(tmp_path: Path) -> None:
+    block = {
+        "00190010": {"vr": "LO", "Value": ["SIEMENS MR HEADER"]},
+        "00190011": {"vr": "LO", "Value": ["SOMEBODY ELSE"]},
+        "0019100C": {"vr": "IS", "Value": [1000]},
+        "0019100D": {"vr": "CS", "Value": ["Directional, of Mr Dent"]},
+        "00191008": {"vr": "CS", "Value": ["IMAGE NUM 4"]},
+        "0019110C": {"vr": "IS", "Value": [1000]},
+        "0019120C": {"vr": "IS", "Value": [1000]},
+    }
+    data = {"0020000D": {"vr": "UI", "Value": ["1.2"]}, "52009229": {"vr": "SQ", "Value": [block]}} | block
+    pseudonyms = Pseudonyms(FolderStore(tmp_path))
+    kept = Deidentifier(Profile(Options(private=True)), pseudonyms).data_set(data)
+    assert {tag for tag in kept if tag.startswith("0019")} == {"00190010", "0019100C"}
+    assert kept["52009229"]["Value"] == [{"00190010": block["00190010"], "0019100C": block["0019100C"]}]
+    removed = Deidentifier(Profile(Options()), pseudonyms).data_set(data)
+    assert removed["52009229"]["Value"] == [{}]
+    assert not {tag for tag in removed if tag.startswith("0019")}

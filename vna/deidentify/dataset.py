@@ -12,6 +12,7 @@ from vna.deidentify.safe import CODING_SCHEME, DEVICE_KINDS, PUBLIC_SCHEMES, TEX
 from vna.dicom.dictionary import BULK_VRS
 from vna.domain.records import Attributes
 from vna.normalise.fold import fold
+from vna.normalise.terms import private_creator
 
 _DUMMIES: dict[str, Any] = {
     "PN": {"Alphabetic": "REMOVED"},
@@ -39,6 +40,7 @@ _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"[+-]?[0-9.]{1,64}([eE][+-]?[0-9]{1,4})?|NaN|-?INF")
 _SHORTEST_WORD, _SHORTEST_NUMBER = 3, 4
 _MOST_DEPTH = 64
+_ODD = frozenset("13579BDF")
 
 
 class Deidentifier:
@@ -87,6 +89,7 @@ class _Cleaner:
     """Does to each attribute what a profile says, through all sequences."""
 
     def __init__(self, profile: Profile) -> None:
+        self._profile = profile
         self._action = profile.action
 
     def clean(self, attributes: Attributes) -> Attributes:
@@ -103,6 +106,9 @@ class _Cleaner:
             if tag in _IDENTITY and not depth:
                 result[tag] = element
                 continue
+            if tag[3] in _ODD:
+                self._private(tag, attributes, result, naming, depth)
+                continue
             action = self._action(tag, vr)
             if own_code and tag in TEXTS_OF_A_CODE:
                 action = Action.DUMMY
@@ -114,6 +120,17 @@ class _Cleaner:
                 has_value = action is Action.DUMMY and len(element) > 1
                 result[tag] = {"vr": vr, "Value": [_DUMMIES[vr]]} if has_value and vr in _DUMMIES else {"vr": vr}
         return result
+
+    def _private(
+        self, tag: str, attributes: Attributes, result: Attributes, naming: frozenset[str], depth: int
+    ) -> None:
+        """Put a private attribute that may stay into a result, with the element that names its creator."""
+        vr, creator = attributes[tag]["vr"], private_creator(tag, attributes)
+        if creator and self._profile.keeps_private(tag, vr, creator):
+            kept = self._kept(tag, vr, attributes[tag], naming, depth)
+            if kept is not None:
+                result[f"{tag[:4]}00{tag[4:6]}"] = {"vr": "LO", "Value": [creator]}
+                result[tag] = kept
 
     def _kept(self, tag: str, vr: str, element: Attributes, naming: frozenset[str], depth: int) -> Attributes | None:
         """Return an element whose value may stay, ``None`` if it is not what its VR says."""

@@ -1,12 +1,14 @@
-"""Makes ``table.tsv`` of Table E.1-1 of PS3.15, when a new edition of the standard is out.
+"""Makes the data of this package of PS3.15, when a new edition of the standard is out.
 
-``python -m vna.deidentify.generate confidentiality_profile_attributes.json``
-reads the table as innolitics/dicom-standard (MIT licence) has it in JSON.
+``python -m vna.deidentify.generate confidentiality_profile_attributes.json chapter_E.rst``
+reads Table E.1-1 as innolitics/dicom-standard (MIT licence) has it in JSON, and
+Table E.3.10-1 in a reStructuredText of Annex E (chsasank/dicom_standard).
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,10 +42,31 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(found)
 
 
+def private_lines(text: str) -> list[str]:
+    """Return a line for each safe private attribute: group and element within its block, creator, VR."""
+    found = []
+    cells: list[list[str]] = []
+    for line in text[text.index("table_E.3.10-1") : text.index("_sect_E.3.11")].splitlines():
+        if line.strip().startswith("|"):
+            parts = [part.strip() for part in line.strip().strip("|").split("|")]
+            cells = cells or [[] for _ in parts]
+            for cell, part in zip(cells, parts, strict=False):
+                if part:
+                    cell.append(part)
+        elif cells:
+            tag, creator, vr, *_ = (" ".join(cell) for cell in cells)
+            if place := re.fullmatch(r"\(([0-9A-Fa-f]{4}),xx([0-9A-Fa-f]{2})\)", tag):
+                found.append("\t".join((f"{place[1]}{place[2]}".upper(), creator, vr)))
+            cells = []
+    return sorted(found)
+
+
 def main() -> None:
-    """Write the table."""
-    rows = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    Path(__file__).with_name("table.tsv").write_text("\n".join(lines(rows)) + "\n", "utf-8")
+    """Write the data."""
+    here = Path(__file__)
+    profile, annex = (Path(each).read_text("utf-8") for each in sys.argv[1:3])
+    here.with_name("table.tsv").write_text("\n".join(lines(json.loads(profile))) + "\n", "utf-8")
+    here.with_name("safe_private.tsv").write_text("\n".join(private_lines(annex)) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -24,12 +24,16 @@ class Options:
         Retain Device Identity (E.3.8).
     patient
         Retain Patient Characteristics (E.3.7).
+    private
+        Retain Safe Private (E.3.10): of the private attributes that the standard lists the numbers, codes, UIDs, short
+        texts and sequences.
     """
 
     dates: bool = False
     descriptors: bool = False
     devices: bool = False
     patient: bool = False
+    private: bool = False
 
     @property
     def retained(self) -> frozenset[str]:
@@ -46,6 +50,8 @@ class Options:
             codes.append(("113108", "Retain Patient Characteristics Option"))
         if self.devices:
             codes.append(("113109", "Retain Device Identity Option"))
+        if self.private:
+            codes.append(("113111", "Retain Safe Private Option"))
         method = [f"PS3.15 {EDITION} Annex E Basic Profile, by vna {__version__}"]
         if self.descriptors:
             method.append("Descriptors retained unless an identifier was found in them")

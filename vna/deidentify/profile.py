@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from vna.deidentify.options import Options
 from vna.deidentify.safe import CODES, DESCRIPTORS, DEVICE_KINDS, SAFE_BINARY, SAFE_TEXTS
-from vna.deidentify.table import table
+from vna.deidentify.table import safe_private, table
 from vna.dicom.dictionary import BULK_VRS, public_vr
 
 NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
@@ -15,6 +15,8 @@ TEXTS = frozenset({"LO", "SH", "LT", "ST", "UT", "UC"})
 
 # PS3.5 7.1: commands, File Meta Information, directories, and what only delimits.
 _NO_DATA = frozenset({0x0000, 0x0002, 0x0004, 0x0006, 0xFFFE})
+# Of safe private attributes; binary values and long texts are none that anybody can look through.
+_PRIVATE_VRS = frozenset({"CS", "UI", "SQ", "LO", "SH"})
 # Numbers that a file may hold in either form.
 _ALIKE = frozenset({"US", "SS", "OW", "OB"})
 
@@ -63,6 +65,12 @@ class Profile:
             if len(self._actions) < 20_000:
                 self._actions[tag, vr] = known
         return known
+
+    def keeps_private(self, tag: str, vr: str, creator: str) -> bool:
+        """Say whether a private attribute stays, which its creator names (PS3.5 7.8.1)."""
+        if not self.options.private or (tag[:4] + tag[6:], creator) not in safe_private():
+            return False
+        return vr in NUMBERS or vr in _PRIVATE_VRS
 
     def _decide(self, tag: str, vr: str) -> Action:
         number = int(tag, 16)

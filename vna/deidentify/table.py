@@ -31,6 +31,13 @@ class Row:
 
 
 @cache
+def safe_private() -> frozenset[tuple[str, str]]:
+    """Return the safe private attributes (Table E.3.10-1, as of 2020): group and element in the block, and creator."""
+    lines = files(__package__).joinpath("safe_private.tsv").read_text("utf-8").splitlines()
+    return frozenset((place, creator) for place, creator, _vr in (line.split("\t") for line in lines))
+
+
+@cache
 def table() -> Mapping[str, Row]:
     """Return the rows by tag, eight hex digits. The repeating groups (50xx, 60xx) are not among them."""
     found = {}
