@@ -82,9 +82,10 @@ def only(name: str, limits: tuple[str, ...], everything: bool) -> None:
     """Limit what a user sees to instances with these values, in place of any limits there were."""
     if bool(limits) == everything:
         raise click.UsageError("give limits, or --everything to lift them")
+    found = Limits.parse(limits)
     with open_archive() as archive:
-        archive.accounts.set_limits(name, Limits.parse(limits))
-    click.echo(f"{name.lower()} sees {' and '.join(limits) if limits else 'everything'} now")
+        archive.accounts.set_limits(name, found)
+    click.echo(f"{name.lower()} sees {', '.join(found.texts) or 'everything'} now")
 
 
 @command.command("disable")
