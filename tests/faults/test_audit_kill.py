@@ -14,8 +14,8 @@ from tests.support.ports import wait_until
 from tests.support.worker import ROOT
 from vna.domain.audit import Kind
 from vna.security import audit_journal as journal
-from vna.security.audit_seal import Sealer, read_head
 from vna.security.audit_filter import AuditFilter
+from vna.security.audit_seal import Sealer, read_head
 from vna.security.audit_search import AuditReader
 from vna.security.audit_verify import verify
 from vna.store.folder import FolderStore
