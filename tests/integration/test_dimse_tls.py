@@ -15,12 +15,13 @@ import pytest
 from tests.support.certificates import Authority, Certificate
 from tests.support.dcmtk import dcmtk
 from tests.support.dimse import RunningGateway, running_gateway
+from tests.support.dimse_services import keep, part10
 from tests.support.instances import make_settings
 from tests.support.orthanc import running_orthanc
-from tests.support.ports import wait_until
+from tests.support.ports import answers, free_port, wait_until
 from tests.support.real_files import real_file
 from vna.bootstrap import Archive
-from vna.config import PeerSettings, TlsSettings
+from vna.config import PeerSettings, TlsSettings, load_settings
 from vna.domain.audit import AuditEvent, Kind, Type
 from vna.domain.errors import UnavailableError
 from vna.gateways.dimse.services import make_ae
@@ -243,6 +244,45 @@ def test_echo_tells_an_engineer_what_to_do(secure: Secure, tmp_path: Path) -> No
     assert status == 1
     assert "its certificate is not trusted" in text
     assert f"trusted: {secure.stranger.certificate} (ca)" in text
+
+
+def test_move_goes_over_tls_to_a_peer_that_is_verified(
+    secure: Secure, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dest = secure.authority.issue("dest", names=("dest.hospital.example",))
+    port = free_port()
+    own = {"certificate": secure.server.certificate, "key": secure.server.key, "client_ca": secure.authority.ca}
+    where = {"host": "127.0.0.1", "port": port, "tls": True}
+    peers = {"DEST": {**where, "tls_name": "dest.hospital.example"}, "OTHER": where}
+    settings = load_settings(data=tmp_path / "data", dimse={"peers": peers, "tls": own})
+    archive = Archive(settings)
+    keep(archive, tmp_path, [part10(1, 1, number) for number in (1, 2)])
+    received = tmp_path / "received"
+    received.mkdir()
+    shown = ["+tls", dest.key, dest.certificate, "+cf", secure.authority.ca, "-od", received]
+    services = make_ae(archive)
+    storescp = subprocess.Popen(["/usr/bin/storescp", *map(str, shown), str(port)], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: answers("127.0.0.1", port), 10)
+        # dcmtk's movescu speaks no TLS itself.
+        with running_gateway(tmp_path / "spool", services=services) as gateway:
+
+            def move(name: str) -> str:
+                keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3.1", "-aem", name)
+                return dcmtk("movescu", "-v", "-S", *keys, "-aec", "VNA", "127.0.0.1", gateway.port).stdout
+
+            assert "Received Final Move Response (Success)" in move("DEST")
+            assert len(list(received.iterdir())) == 2
+            # Its certificate names another host than the one it is called at.
+            assert "OutOfResourcesSubOperations" in move("OTHER")
+            assert "OTHER at 127.0.0.1" in caplog.text
+            assert "its certificate is for another name" in caplog.text
+            assert len(list(received.iterdir())) == 2
+    finally:
+        storescp.kill()
+        storescp.wait()
+        services.close()
+        archive.close()
 
 
 def test_orthanc_as_a_modality_that_speaks_tls(secure: Secure, tmp_path: Path) -> None:
