@@ -8,7 +8,7 @@ import json
 import subprocess
 import tracemalloc
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +247,9 @@ def test_what_may_show_a_name_is_withheld(stored: dict[str, Stored]) -> None:
         ("00080016", "UI", "1.2.840.10008.5.1.4.1.1.7"),
     ):
         assert refusal(ct | {tag: {"vr": vr, "Value": [value]}}), tag
+    own = replace(stored["CT_small.dcm"].metadata.header, transfer_syntax="1.2.840.113619.5.2")
+    metadata = replace(stored["CT_small.dcm"].metadata, header=own)
+    assert "1.2.840.113619.5.2" in replace(stored["CT_small.dcm"], metadata=metadata).made().refusal
     screen = stored["SC_rgb.dcm"].metadata.header.attributes | {"00280301": {"vr": "CS", "Value": ["NO"]}}
     assert refusal(screen) == ""
     assert refusal(screen | {"00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.104.1"]}})

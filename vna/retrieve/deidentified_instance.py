@@ -10,7 +10,7 @@ from typing import Any
 from vna.deidentify.dataset import Deidentifier
 from vna.deidentify.outgoing import outgoing_digest, outgoing_syntax
 from vna.deidentify.pixels import refusal
-from vna.dicom.dictionary import PIXEL_TAGS
+from vna.dicom.dictionary import PIXEL_TAGS, uid_name
 from vna.dicom.header import Bulk, Header
 from vna.dicom.rewrite import pixel_unit
 from vna.dicom.write import BulkValue, DataSetWriter, file_meta
@@ -90,7 +90,7 @@ def deidentify(metadata: Metadata, deidentifier: Deidentifier) -> DeidentifiedIn
     header = metadata.header
     attributes = deidentifier.data_set(header.attributes)
     syntax = outgoing_syntax(header.transfer_syntax)
-    why = refusal(header.attributes)
+    why = refusal(header.attributes) or _unwritable(syntax)
     bulk = {path: header.bulk[path] for path in _bulk_paths(attributes) if path in header.bulk}
     builder = _Builder(bulk, _unit(header.attributes))
     if not why:
@@ -175,6 +175,11 @@ def _value(bulk: Bulk) -> BulkValue:
 def _moved(bulk: Bulk, by: int) -> Bulk:
     fragments = tuple((offset + by, length) for offset, length in bulk.fragments)
     return replace(bulk, offset=bulk.offset + by, fragments=fragments)
+
+
+def _unwritable(transfer_syntax: str) -> str:
+    """Say why data sets of a transfer syntax cannot be written: of a vendor's own nobody knows how."""
+    return "" if uid_name(transfer_syntax) else f"its transfer syntax {transfer_syntax} is not of the standard"
 
 
 def _bulk_paths(attributes: Attributes) -> Iterator[str]:
