@@ -18,6 +18,8 @@ from tests.support.certificates import Authority
 from tests.support.http_gateway import HttpGateway
 from tests.support.ports import free_port, wait_until
 from tests.support.real_files import real_file
+from vna.security.principals import Role
+from vna.security.tls_files import fingerprint
 
 CT = real_file("CT_small.dcm").read_bytes()
 
@@ -202,7 +204,13 @@ def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
         with httpx.Client(verify=context, trust_env=False) as client, pytest.raises(httpx.TransportError):
             client.get(url)
         context.load_cert_chain(own.certificate, own.key)
+        accounts = gateway.archive.accounts
+        bound = accounts.add_key("machine", Role.VIEWER, certificate=fingerprint(own.certificate))
+        elsewhere = accounts.add_key("other", Role.VIEWER, certificate=fingerprint(server.certificate))
         with httpx.Client(verify=context, trust_env=False) as client:
+            for token, status in ((bound, 204), (elsewhere, 401), (bound, 204)):
+                answer = client.get(f"{url}/dicom-web/studies", headers={"Authorization": f"Bearer {token}"})
+                assert answer.status_code == status
             assert client.get(url).json()["dicomweb"] == f"{url}/dicom-web"
             # Renewed, and one connection is open: it stays, others see the new certificate.
             authority.issue("server", common_name="renewed")

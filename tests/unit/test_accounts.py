@@ -193,6 +193,13 @@ def test_roles_have_what_they_need_and_no_more() -> None:
 CARDIOLOGY = Limits.parse(["InstitutionalDepartmentName=Cardiology", "IssuerOfPatientID=HOSP-A"])
 
 
+def test_a_key_that_is_bound_to_a_certificate_is_worth_nothing_without_it(accounts: Accounts) -> None:
+    token = accounts.add_key("machine", Role.VIEWER, certificate="ab" * 32)
+    assert accounts.check_key(token) is None
+    assert accounts.check_key(token, "cd" * 32) is None
+    assert accounts.check_key(token, "ab" * 32) == Principal("machine", Role.VIEWER, "key")
+
+
 def test_limits_go_with_users_keys_and_sessions(store: FolderStore, accounts: Accounts, clock: Clock) -> None:
     accounts.add_user("ann", Role.VIEWER, "a much longer phrase", CARDIOLOGY)
     sessions = Sessions(store, accounts, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -12,6 +13,7 @@ from vna.cli.open_archive import open_archive
 from vna.cli.user import ONLY
 from vna.security.limits import Limits
 from vna.security.principals import Role
+from vna.security.tls_files import fingerprint
 
 
 @click.group("key", short_help="Make and remove API keys for machines.")
@@ -26,11 +28,17 @@ def command() -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it may do.")
 @click.option("--days", type=click.IntRange(min=0), default=0, help="Days until it ends; 0 for never.")
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="The key is good with this client certificate (PEM) alone; needs VNA_HTTP__TLS__CLIENT_CA.",
+)
 @ONLY
-def add(name: str, role: str, days: int, only: tuple[str, ...]) -> None:
+def add(name: str, role: str, days: int, certificate: Path | None, only: tuple[str, ...]) -> None:
     """Make a key and print it; it is told this once and not kept."""
+    bound = fingerprint(certificate) if certificate is not None else ""
     with open_archive() as archive:
-        click.echo(archive.accounts.add_key(name, Role(role), days, Limits.parse(only)))
+        click.echo(archive.accounts.add_key(name, Role(role), days, Limits.parse(only), bound))
 
 
 @command.command("list")
@@ -41,10 +49,10 @@ def show() -> None:
     if not keys:
         click.echo("there is no API key; to make one: vna key add NAME --role viewer")
         return
-    table = Table("id", "name", "role", "only", "ends", box=None, pad_edge=False)
+    table = Table("id", "name", "role", "only", "certificate", "ends", box=None, pad_edge=False)
     for key in keys:
         ends = datetime.fromtimestamp(key.expires, UTC).strftime("%Y-%m-%d %H:%M UTC") if key.expires else "never"
-        table.add_row(key.id, key.name, key.role, "\n".join(key.limits.texts), ends)
+        table.add_row(key.id, key.name, key.role, "\n".join(key.limits.texts), key.certificate[:16], ends)
     Console().print(table)
 
 

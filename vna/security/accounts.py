@@ -75,6 +75,8 @@ class ApiKey:
         SHA-256 of the secret part (256 random bits), in hex digits.
     expires
         When it ends, seconds since 1970 UTC; 0 for never.
+    certificate
+        SHA-256 of the client certificate that it must come with, in hex digits; empty for any, or none.
     """
 
     id: str
@@ -83,6 +85,7 @@ class ApiKey:
     secret: str
     expires: int = 0
     limits: Limits = NO_LIMITS
+    certificate: str = ""
 
 
 class Accounts:
@@ -180,12 +183,12 @@ class Accounts:
 
     # Keys.
 
-    def add_key(self, name: str, role: Role, days: int = 0, limits: Limits = NO_LIMITS) -> str:
+    def add_key(self, name: str, role: Role, days: int = 0, limits: Limits = NO_LIMITS, certificate: str = "") -> str:
         """Add an API key; return the token, which is told this once and not kept."""
         name = _checked(name)
         identity, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         expires = int(self._clock()) + days * 86_400 if days else 0
-        key = ApiKey(identity, name, role, hashlib.sha256(secret.encode()).hexdigest(), expires, limits)
+        key = ApiKey(identity, name, role, hashlib.sha256(secret.encode()).hexdigest(), expires, limits, certificate)
         self._objects.put(_api_key(identity), _dump(key), "application/json")
         return f"{KEY_PREFIX}{identity}_{secret}"
 
@@ -201,8 +204,8 @@ class Accounts:
             raise NotFoundError(f"there is no API key {identity}")
         self._objects.delete(_api_key(identity))
 
-    def check_key(self, token: str) -> Principal | None:
-        """Return who a token stands for, ``None`` if for nobody."""
+    def check_key(self, token: str, certificate: str = "") -> Principal | None:
+        """Return who a token stands for that came with a client certificate or none, ``None`` if for nobody."""
         found = _TOKEN.fullmatch(token)
         if found is None:
             return None
@@ -211,7 +214,8 @@ class Accounts:
         except NotFoundError:
             return None
         right = hmac.compare_digest(hashlib.sha256(found[2].encode()).hexdigest(), key.secret)
-        if not right or (key.expires and key.expires <= self._clock()):
+        bound = not key.certificate or hmac.compare_digest(key.certificate, certificate)
+        if not right or not bound or (key.expires and key.expires <= self._clock()):
             return None
         return Principal(key.name, key.role, "key", limits=key.limits)
 

@@ -103,6 +103,13 @@ def check_authorities(path: Path, setting: str) -> None:
     _certificates(path, setting)
 
 
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of the first certificate of a PEM file, in hex digits; raises ``ConfigurationError``."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    return _certificates(path, "certificate")[0].fingerprint(SHA256()).hex()
+
+
 def _read(path: Path, setting: str) -> bytes:
     try:
         return path.read_bytes()

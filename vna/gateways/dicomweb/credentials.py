@@ -11,6 +11,7 @@ from collections.abc import Callable
 from starlette.requests import HTTPConnection
 
 from vna.gateways.dicomweb.context import Gateway
+from vna.gateways.dicomweb.protocol import CERTIFICATE
 from vna.security.accounts import KEY_PREFIX
 from vna.security.principals import Principal
 from vna.security.rates import Rates
@@ -67,7 +68,7 @@ class Credentials:
         value = value.strip()
         address = connection.client.host if connection.client else ""
         if scheme.lower() == "bearer":
-            return await self._bearer(value, address)
+            return await self._bearer(value, address, connection.scope.get("state", {}).get(CERTIFICATE, ""))
         if scheme.lower() == "basic":
             return await self._basic(value, address)
         if scheme:
@@ -86,16 +87,17 @@ class Credentials:
         share = self._gateway.archive.shares.check(token)
         return share.principal if share is not None else None
 
-    async def _bearer(self, token: str, address: str) -> Principal:
+    async def _bearer(self, token: str, address: str, certificate: str) -> Principal:
         archive = self._gateway.archive
-        secret = f"bearer {token}"
+        # What holds for a key that came with a certificate does not for the key alone.
+        secret = f"bearer {certificate} {token}"
         wait = self._strangers.wait(address)
         if wait and self._held(_digest(secret)) is None:
             raise WrongCredentialsError("too many wrong API keys or tokens; try again later", wait)
         if not token.startswith(KEY_PREFIX) and archive.oidc is not None:
             found = await self._look_up(secret, _KEY_SECONDS, lambda: self._vouched(token))
         else:
-            found = await self._look_up(secret, _KEY_SECONDS, lambda: archive.accounts.check_key(token))
+            found = await self._look_up(secret, _KEY_SECONDS, lambda: archive.accounts.check_key(token, certificate))
         if found is None:
             self._strangers.take(address)
             raise WrongCredentialsError("the API key or token is not known, or has ended")
