@@ -124,7 +124,7 @@ ORTHANC = {
     **_all(200, "the parameter is passed over", "a_wrong_annotation_is_400", "annotation_is_burned_in",
            "a_wrong_iccprofile_is_400", "a_profile_is_in_the_picture_if_asked_for"),
     "a_viewport_keeps_the_proportions": Deviation(200, "a picture of the viewport's size, with borders"),
-    "a_report_is_html_and_plain_text": Deviation(400, "images alone"),
+    **_all(400, "images alone", "a_report_is_html_and_plain_text", "an_encapsulated_document_is_in_its_own_form"),
     "rendered_of_what_is_not_there_is_404": Deviation(400, "of a frame 400"),
     **_all(404, "there are no thumbnails", "thumbnails_of_study_series_instance_and_frame", "a_thumbnail_of_a_size",
            "a_region_of_a_thumbnail_is_400", "a_thumbnail_tells_nothing_of_the_patient"),

@@ -1,4 +1,6 @@
-"""The instances that both servers hold: three studies of two patients, made here so that every answer is known.
+"""The instances that both servers hold: three studies of two patients, and one of documents.
+
+They are made here, so that every answer is known.
 
 A study is named by a letter, a series by its number behind it, an instance by its number behind that: ``A1.2``.
 """
@@ -16,6 +18,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     BasicTextSRStorage,
     CTImageStorage,
+    EncapsulatedCDAStorage,
+    EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
     RLELossless,
@@ -32,6 +36,8 @@ _CLASSES = {
     "MR": MRImageStorage,
     "US": UltrasoundMultiFrameImageStorage,
     "SR": BasicTextSRStorage,
+    "PDF": EncapsulatedPDFStorage,
+    "CDA": EncapsulatedCDAStorage,
 }
 _ANNA = {
     "PatientName": "Müller^Anna=山田^太郎=やまだ^たろう",
@@ -51,6 +57,12 @@ _STUDIES: dict[str, dict[str, Any]] = {
     "C": _JOHN
     | {"StudyDate": "20260303", "StudyTime": "233000", "AccessionNumber": "ACC-3", "StudyID": "ID-3"}
     | {"ReferringPhysicianName": "Smith^Jane", "StudyDescription": "Knee, later"},
+    # Of documents; not of the patients that are searched for.
+    "D": {"PatientID": "DOC-1", "PatientName": "Doc^Umentia", "StudyDate": "20250101", "StudyTime": "120000"},
+}
+DOCUMENTS = {
+    "application/pdf": b"%PDF-1.4\n%%EOF\n",
+    "text/xml": b'<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"/>',
 }
 
 
@@ -177,6 +189,13 @@ def _report(ds: Dataset) -> Dataset:
     return ds
 
 
+def _document(ds: Dataset, kind: str) -> Dataset:
+    content = DOCUMENTS[kind]
+    ds.Modality, ds.MIMETypeOfEncapsulatedDocument = "DOC", kind
+    ds.EncapsulatedDocument, ds.EncapsulatedDocumentLength = content + bytes(len(content) % 2), len(content)
+    return ds
+
+
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
     ds = Dataset()
     ds.CodeValue, ds.CodingSchemeDesignator, ds.CodeMeaning = value, scheme, meaning
@@ -197,6 +216,8 @@ def _data_sets() -> Iterator[tuple[str, Dataset]]:
     yield "C1.1", compressed
     yield "C2.1", _every_vr(_image(_base("C2.1", "MR"), pixels(6).tobytes(), 16))
     yield "C3.1", _report(_base("C3.1", "SR"))
+    yield "D1.1", _document(_base("D1.1", "PDF"), "application/pdf")
+    yield "D2.1", _document(_base("D2.1", "CDA"), "text/xml")
 
 
 def file_of(ds: Dataset) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.conformance.pictures import opened, picture
-from tests.conformance.samples import BY_LABEL, COLUMNS, FRAMES, NOWHERE, ROWS, pixels
+from tests.conformance.samples import BY_LABEL, COLUMNS, DOCUMENTS, FRAMES, NOWHERE, ROWS, pixels
 from tests.conformance.support import DICOM, GIF, JPEG, PNG, Checklist, Part, Server, parts_of, related
 
 rendered = Checklist("8.3.5 Rendered resources and thumbnails")
@@ -235,6 +235,14 @@ def a_report_is_html_and_plain_text(server: Server) -> None:
         answer = server.get(f"{REPORT.url}/rendered", accept=kind)
         assert answer.headers["content-type"].partition(";")[0] == kind
         assert "Finding" in answer.text
+
+
+@rendered.that("8.7.4")
+def an_encapsulated_document_is_in_its_own_form(server: Server) -> None:
+    for label, kind in (("D1.1", "application/pdf"), ("D2.1", "text/xml")):
+        answer = server.get(f"{BY_LABEL[label].url}/rendered", accept=f"{kind}, */*; q=0.1")
+        assert answer.headers["content-type"] == kind
+        assert answer.content == DOCUMENTS[kind]
 
 
 @rendered.that("10.4.3.1")

@@ -21,7 +21,9 @@ from vna.retrieve.render_texts import lines
 from vna.retrieve.report import Report, is_report
 from vna.retrieve.values import ValueReader
 
-PDF = "application/pdf"
+PDF, CDA = "application/pdf", "text/xml"
+DOCUMENTS = (PDF, CDA, "model/stl", "model/obj", "model/mtl")
+"""Media types of encapsulated documents (PS3.3 A.45, A.85)."""
 _KEYWORDS = dict(zip(PIXEL_PATHS, ("PixelData", "FloatPixelData", "DoubleFloatPixelData"), strict=True))
 _DOCUMENT = "00420011"
 
@@ -55,11 +57,11 @@ class Source:
         return any(path in self._metadata.header.bulk for path in PIXEL_PATHS)
 
     @property
-    def is_pdf(self) -> bool:
-        """Whether it is an encapsulated PDF (PS3.3 C.24.2)."""
+    def document_type(self) -> str:
+        """Media type of the encapsulated document that it is (PS3.3 C.24.2), empty for anything else."""
         attributes = self._metadata.header.attributes
-        kind = ((attributes.get("00420012") or {}).get("Value") or [""])[0]
-        return _DOCUMENT in attributes and str(kind).strip().lower() == PDF
+        kind = str(((attributes.get("00420012") or {}).get("Value") or [""])[0]).strip().lower()
+        return kind if _DOCUMENT in attributes and kind in DOCUMENTS else ""
 
     @property
     def report(self) -> Report | None:
@@ -154,10 +156,14 @@ class Source:
         header = self._metadata.header
         bulk = header.bulk.get(_DOCUMENT)
         if bulk is None:
-            yield base64.b64decode(header.attributes[_DOCUMENT].get("InlineBinary", ""))
-            return
+            content = base64.b64decode(header.attributes[_DOCUMENT].get("InlineBinary", ""))
+            yield content[: self._document_length(len(content))]
+        else:
+            yield from self._reader.read(bulk, 0, self._document_length(bulk.length))
+
+    def _document_length(self, stored: int) -> int:
         length = int(self._number("00420015"))
-        yield from self._reader.read(bulk, 0, length if bulk.length - 1 <= length <= bulk.length else bulk.length)
+        return length if stored - 1 <= length <= stored else stored
 
 
 def candidates(locations: Sequence[Location], most: int = 12) -> Iterator[Location]:

@@ -151,9 +151,9 @@ async def _document(gateway: Gateway, request: Request, source: Source, url: str
     choice = _chosen(gateway, request, offers)
     kind, content = choice.offer.content, documents.content(source, choice.offer.content)
     if choice.offer.related:
-        part = {"Content-Type": documents.headers(kind)["Content-Type"], "Content-Location": f"{url}/rendered"}
+        part = {"Content-Type": documents.headers(source, kind)["Content-Type"], "Content-Location": f"{url}/rendered"}
         return await _parts(gateway, choice, iter([(part, content)]))
-    return await stream(gateway, content, documents.headers(kind))
+    return await stream(gateway, content, documents.headers(source, kind))
 
 
 async def _several(gateway: Gateway, request: Request, locations: Sequence[Location], options: Options) -> Response:

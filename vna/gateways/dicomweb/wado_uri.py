@@ -73,7 +73,7 @@ async def _retrieve(gateway: Gateway, request: Request) -> Response:
     if query.get("transferSyntax"):
         raise InvalidInputError("transferSyntax goes with contentType=application/dicom alone")
     if media not in _PICTURES:
-        return await stream(gateway, documents.content(source, media), documents.headers(media))
+        return await stream(gateway, documents.content(source, media), documents.headers(source, media))
     frames = source.frames
     options = _options(query, media, frames.image.rows, frames.image.columns)
     options = replace(options, overlays=overlaid(request))
