@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 from weakref import WeakSet
 
@@ -40,6 +41,7 @@ _RETRY_SECONDS = 2.0
 # So often the credentials of an open channel are looked at again.
 _CHECK_SECONDS = 30.0
 _MOST_CHANNELS = 1000
+_AT_ONCE = 500
 GOING_AWAY, POLICY, TRY_AGAIN = 1001, 1008, 1013
 """Close codes (RFC 6455 7.4.1)."""
 
@@ -110,10 +112,11 @@ class Hub:
         try:
             await self._serve(socket, outbox)
         finally:
+            outbox.end(0, "client")  # unless it was ended for another reason
             self._open[ae_title].discard(outbox)
             if not self._open[ae_title]:
                 del self._open[ae_title]
-            self._gateway.metrics.channel_closed(outbox.ended or "client")
+            self._gateway.metrics.channel_closed(outbox.ended)
 
     def _refusal(self, socket: WebSocket) -> Response | None:
         if self._ending or sum(map(len, self._open.values())) >= _MOST_CHANNELS:
@@ -212,14 +215,19 @@ class Hub:
             task.add_done_callback(self._tasks.discard)
 
     async def _tell_all(self, subscriber: Subscriber) -> None:
-        reports = self._gateway.archive.worklist.initial_reports
+        """Tell a subscriber the state of all work items, no faster than it takes them."""
+        ae_title = subscriber.ae_title
+        reports = self._gateway.archive.worklist.initial_reports(subscriber)
         try:
-            found = await self._in_thread(lambda: list(reports(subscriber)))
+            while found := await self._in_thread(lambda: list(islice(reports, _AT_ONCE))):
+                for uid, event in found:
+                    self._put(uid, event)
+                for outbox in list(self._open.get(ae_title, ())):
+                    await outbox.room()
+                if ae_title not in self._open:
+                    return
         except ArchiveError as error:
-            log.error("worklist: %s is not told the states: %s", subscriber.ae_title, error)  # noqa: TRY400 - as above
-            return
-        for uid, event in found:
-            self._put(uid, event)
+            log.error("worklist: %s is not told the states: %s", ae_title, error)  # noqa: TRY400 - as above
 
     def _put(self, uid: str, event: Event) -> None:
         for ae_title in event.to:

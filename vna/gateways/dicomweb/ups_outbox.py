@@ -16,6 +16,7 @@ from vna.workitems.tags import UPS_PUSH, element
 MOST_WAITING = 50_000
 """Events that wait for a slow client before its channel is ended."""
 MOST_BYTES = 32 << 20
+_BUSY = 1000
 _SEND_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
 _TRY_AGAIN = 1013
@@ -47,8 +48,14 @@ class Outbox:
         self._bytes = 0
         self._number = 0
         self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self._code = 0
         self.ended = ""
+
+    async def room(self) -> None:
+        """Return when so little waits that what is not urgent may be added."""
+        await self._room.wait()
 
     def put(self, uid: str, event: Event) -> None:
         """Add an event; a channel with too many is ended."""
@@ -66,6 +73,8 @@ class Outbox:
         ).decode()
         self._waiting.append((event.type, text))
         self._bytes += len(text)
+        if len(self._waiting) > _BUSY:
+            self._room.clear()
         if len(self._waiting) > MOST_WAITING or self._bytes > MOST_BYTES:
             self._waiting.clear()
             self.end(_TRY_AGAIN, "slow")
@@ -75,6 +84,7 @@ class Outbox:
         """End the channel when what waits is sent."""
         self._code, self.ended = code, self.ended or why
         self._more.set()
+        self._room.set()
 
     async def send(self) -> None:
         """Send what waits and what comes, until the channel is ended or the client takes nothing more."""
@@ -82,6 +92,8 @@ class Outbox:
             while self._waiting:
                 kind, text = self._waiting.popleft()
                 self._bytes -= len(text)
+                if len(self._waiting) <= _BUSY:
+                    self._room.set()
                 try:
                     await asyncio.wait_for(self._socket.send_text(text), _SEND_SECONDS)
                 except TimeoutError:
