@@ -147,6 +147,7 @@ ORTHANC = {
     "a_content_type_that_cannot_be_made_is_406": Deviation(400, "400"),
     "a_report_is_html": Deviation(500, "an internal error"),
     # Service.
+    "there_is_a_worklist": Deviation(404, "there are no work items"),
     "wrong_credentials_are_401_with_a_challenge": Deviation(200, "it runs without authentication here"),
     "an_error_tells_what_is_wrong": Deviation(400, "errors have no content"),
     **_all(404, "there are no capabilities", "capabilities_of_the_service_as_wadl", "capabilities_as_json",

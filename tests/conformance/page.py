@@ -8,10 +8,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
+from tests.conformance import ups
 from tests.conformance.deviations import DEVIATIONS
-from tests.conformance.support import Check, Checklist
+from tests.conformance.support import Check, Checklist, in_words
 
 _HEAD = """# DICOMweb, behaviour by behaviour
 
@@ -22,52 +25,87 @@ line that says *no* has been measured, too, with the status that the server answ
 Sections are those of PS3.18 unless another document is named. Where editions differ: nothing found is 204 (10.6.3.1 of
 2024c). CORS is no part of PS3.18, and pages of other sites are not let in ([access](how-to/access.md)).
 """
+_SERVERS = tuple(DEVIATIONS)
+_YES = "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the page: its title, and rows of section, behaviour, and a cell for each server."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+    def has(self, column: int) -> int:
+        """Return how many of its behaviours a server has."""
+        return sum(row[column] == _YES for row in self.rows)
 
 
 def checklists() -> list[Checklist]:
     """Return the parts of the list, in the order of the standard."""
-    found: list[Checklist] = []
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
-        module = importlib.import_module(f"tests.conformance.{path.stem}")
-        found += [each for each in vars(module).values() if isinstance(each, Checklist)]
+    found = [each for module in _modules() for each in vars(module).values() if isinstance(each, Checklist)]
     return sorted(found, key=lambda part: [int(number) for number in part.title.partition(" ")[0].split(".")])
 
 
-def markdown(parts: list[Checklist]) -> str:
+def markdown() -> str:
     """Return the page."""
-    return "\n".join([_HEAD, *_summary(parts), *(line for part in parts for line in _part(part))]) + "\n"
+    parts = [Part(each.title, tuple(_row(check) for check in each.checks)) for each in checklists()]
+    parts += [Part(_worklist_title(module), tuple(_worklist_rows(each))) for module, each in _worklist()]
+    return "\n".join([_HEAD, *_summary(parts), *(line for part in parts for line in _lines(part))]) + "\n"
 
 
-def _summary(parts: list[Checklist]) -> Iterator[str]:
-    checks = [check for part in parts for check in part.checks]
-    yield f"| of {len(checks)} behaviours | this archive | Orthanc |"
-    yield "|---|---|---|"
-    for part in parts:
-        counts = " | ".join(str(_count(part.checks, server)) for server in DEVIATIONS)
-        yield f"| {part.title} ({len(part.checks)}) | {counts} |"
-    yield f"| **all** | {' | '.join(f'**{_count(checks, server)}**' for server in DEVIATIONS)} |"
+def _modules() -> Iterator[ModuleType]:
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        yield importlib.import_module(f"tests.conformance.{path.stem}")
 
 
-def _count(checks: list[Check], server: str) -> int:
-    return sum(check.name not in DEVIATIONS[server] for check in checks)
+def _row(check: Check) -> tuple[str, ...]:
+    return (check.section, check.behaviour, *(_cell(server, check.name) for server in _SERVERS))
 
 
-def _part(part: Checklist) -> Iterator[str]:
-    yield f"\n## {part.title}\n"
-    yield "| section | behaviour | this archive | Orthanc |"
-    yield "|---|---|---|---|"
-    for check in part.checks:
-        cells = " | ".join(_cell(check, server) for server in DEVIATIONS)
-        yield f"| {check.section} | {check.behaviour} | {cells} |"
-
-
-def _cell(check: Check, server: str) -> str:
-    deviation = DEVIATIONS[server].get(check.name)
+def _cell(server: str, name: str) -> str:
+    deviation = DEVIATIONS[server].get(name)
     if deviation is None:
-        return "yes"
+        return _YES
     status = f" ({deviation.status})" if deviation.status else ""
     return f"*no*{status}: {deviation.instead}"
 
 
+def _worklist() -> Iterator[tuple[ModuleType, ups.Checklist]]:
+    for module in _modules():
+        yield from ((module, each) for each in vars(module).values() if isinstance(each, ups.Checklist))
+
+
+def _worklist_title(module: ModuleType) -> str:
+    what = (module.__doc__ or "").partition(": ")[2].partition(", as a checklist")[0]
+    return f"11 Worklist (UPS-RS): {what}"
+
+
+def _worklist_rows(part: ups.Checklist) -> Iterator[tuple[str, ...]]:
+    # Orthanc is asked for all of it at once: whether there is a worklist.
+    theirs = _cell("Orthanc", "there_is_a_worklist")
+    for each in part.parameters():
+        section, _, name = str(each.id).partition(": ")
+        yield section, in_words(name), _YES, theirs
+
+
+def _summary(parts: list[Part]) -> Iterator[str]:
+    behaviours = sum(len(part.rows) for part in parts)
+    yield f"| of {behaviours} behaviours | this archive | Orthanc |"
+    yield "|---|---|---|"
+    for part in parts:
+        yield f"| {part.title} ({len(part.rows)}) | {part.has(2)} | {part.has(3)} |"
+    ours, theirs = (sum(part.has(column) for part in parts) for column in (2, 3))
+    yield f"| **all** | **{ours}** | **{theirs}** |"
+
+
+def _lines(part: Part) -> Iterator[str]:
+    yield f"\n## {part.title}\n"
+    yield "| section | behaviour | this archive | Orthanc |"
+    yield "|---|---|---|---|"
+    for row in part.rows:
+        yield f"| {' | '.join(row)} |"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(markdown(checklists()))
+    sys.stdout.write(markdown())

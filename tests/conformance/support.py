@@ -149,6 +149,13 @@ Run = Callable[[Server], None]
 _UPPER = "DICOM", "GIF", "HTML", "JPEG", "JSON", "PNG", "RFC", "SOP", "UID", "UIDs", "URI", "URLs", "UTC", "UTF-8"
 _WRITTEN = {word.lower(): word for word in (*_UPPER, "URL", "VR", "WADL", "XML", "ZIP")}
 
+
+def in_words(name: str) -> str:
+    """Return the name of a check in words."""
+    words = " ".join(_WRITTEN.get(word, word) for word in name.replace("utf_8", "utf-8").split("_"))
+    return words[0].upper() + words[1:]
+
+
 FAILS = (AssertionError, LookupError, ValueError, OSError, ParseError)
 """What a check raises on a server that does not do what it says."""
 
@@ -165,8 +172,7 @@ class Check:
     @property
     def behaviour(self) -> str:
         """The behaviour in words."""
-        words = " ".join(_WRITTEN.get(word, word) for word in self.name.replace("utf_8", "utf-8").split("_"))
-        return words[0].upper() + words[1:]
+        return in_words(self.name)
 
     def verify(self, server: Server) -> None:
         """See that a server has the behaviour; or does not, in the way that is written down."""

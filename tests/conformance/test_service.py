@@ -122,6 +122,11 @@ def a_deletion_of_what_is_not_there_is_404(server: Server) -> None:
     assert server.ask("DELETE", f"/studies/{NOWHERE}").status_code == 404
 
 
+@service.that("11.3")
+def there_is_a_worklist(server: Server) -> None:
+    assert server.get("/workitems").status_code in {200, 204}
+
+
 @service.that("8.4.2")
 def answers_tell_the_location_of_what_they_hold(server: Server) -> None:
     for path, accept in (

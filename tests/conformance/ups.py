@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.support.http_gateway import HttpGateway
 from tests.support.workitems import WorklistClient
@@ -34,7 +35,7 @@ class Checklist:
 
         return enter
 
-    def parameters(self) -> list[object]:
+    def parameters(self) -> list[ParameterSet]:
         """Return the checks as parameters of a test, each with its section."""
         return [pytest.param(each, id=f"{section}: {each.__name__}") for section, each in self._checks]
 
