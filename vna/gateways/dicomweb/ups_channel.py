@@ -237,6 +237,8 @@ class Hub:
     async def close(self) -> None:
         """Tell every channel that this process ends, and close it."""
         self._ending = True
+        for task in self._tasks:
+            task.cancel()
         for outbox in [each for channels in self._open.values() for each in channels]:
             outbox.put(GLOBAL, status_change("GOING DOWN"))
             outbox.end(GOING_AWAY, "shutdown")
