@@ -221,9 +221,11 @@ def test_a_client_believes_nobody_by_default(authority: Authority, good: Certifi
     assert "for another name" in explain(other.value)
     assert distrusted(other.value)
     # Pinned: this very certificate, and not another one of the same authority.
-    shake(server, tls.client_context(TlsFiles("X", ca=good.certificate), only=True))
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(good.certificate.read_bytes() + authority.ca.read_bytes())
+    shake(server, tls.client_context(TlsFiles("X", ca=chain), only=True))
     with pytest.raises(ssl.SSLCertVerificationError):
-        shake(elsewhere, tls.client_context(TlsFiles("X", ca=good.certificate), only=True))
+        shake(elsewhere, tls.client_context(TlsFiles("X", ca=chain), only=True))
 
 
 def test_suites_and_versions(good: Certificate) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from vna.domain.errors import ConfigurationError
-from vna.security.tls_files import Stamp, TlsFiles, check_authorities, check_identity
+from vna.security.tls_files import Stamp, TlsFiles, check_authorities, check_identity, first_certificate
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def client_context(files: TlsFiles, *, only: bool = False) -> ssl.SSLContext:
     files
         Certificate and key to show, if there are any; authorities, those of the system if there are none.
     only
-        Trust the very certificates in ``ca``, under whatever name they are met.
+        Trust the first certificate in ``ca`` and no other, under whatever name it is met.
 
     Raises
     ------
@@ -74,13 +74,15 @@ def client_context(files: TlsFiles, *, only: bool = False) -> ssl.SSLContext:
     if files.certificate is not None:
         check_identity(files, server=False)
         _load(context, files)
-    if files.ca is not None:
+    if only:
+        assert files.ca is not None
+        context.load_verify_locations(cadata=first_certificate(files.ca, files.ca_name))
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    elif files.ca is not None:
         _trust(context, files)
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    if only:
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 

@@ -64,11 +64,6 @@ def distrusted(error: OSError | ValueError) -> bool:
     return isinstance(error, ssl.SSLError) and error.reason == _NO_CERTIFICATE
 
 
-def refused(error: OSError | ValueError) -> bool:
-    """Say whether the other side has sent an alert about our certificate."""
-    return isinstance(error, ssl.SSLError) and (error.reason or "") in _REFUSED
-
-
 def _verification(error: ssl.SSLCertVerificationError) -> str:
     code, message = error.verify_code, error.verify_message
     if code in _UNTRUSTED:

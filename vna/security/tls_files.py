@@ -103,6 +103,13 @@ def check_authorities(path: Path, setting: str) -> None:
     _certificates(path, setting)
 
 
+def first_certificate(path: Path, setting: str) -> bytes:
+    """Return the first certificate of a PEM file, DER; raises ``ConfigurationError`` naming setting and file."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return _certificates(path, setting)[0].public_bytes(Encoding.DER)
+
+
 def fingerprint(path: Path) -> str:
     """Return the SHA-256 of the first certificate of a PEM file, in hex digits; raises ``ConfigurationError``."""
     from cryptography.hazmat.primitives.hashes import SHA256
