@@ -14,6 +14,7 @@ from vna.domain.errors import NotFoundError
 from vna.ports.objects import ObjectStore
 
 PREFIX = "workitems/"
+_MOST_KNOWN = 20_000
 ITEMS, SUBSCRIBERS = "items", "subscribers"
 
 
@@ -28,6 +29,8 @@ class Chains:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
+        # Revisions that there are, so that a document with many is not listed each time.
+        self._known: dict[tuple[str, str], int] = {}
 
     def read(self, kind: str, name: str, revision: int) -> bytes | None:
         """Return a revision, ``None`` if there is none yet."""
@@ -38,14 +41,20 @@ class Chains:
 
     def last(self, kind: str, name: str) -> bytes | None:
         """Return the last revision, ``None`` if there is no such document."""
-        keys = [info.key for info in self._objects.list(_folder(kind, name))]
-        if not keys:
-            return None
-        revision = _revision(keys[-1])
-        found = self.read(kind, name, revision)
-        # Somebody may have put the next while the list was made.
+        revision = self._known.get((kind, name), 0)
+        found = self.read(kind, name, revision) if revision else None
+        if found is None:
+            keys = [info.key for info in self._objects.list(_folder(kind, name))]
+            if not keys:
+                return None
+            revision = _revision(keys[-1])
+            found = self.read(kind, name, revision)
+        # Somebody may have put the next since it was known or listed.
         while (newer := self.read(kind, name, revision + 1)) is not None:
             found, revision = newer, revision + 1
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[kind, name] = revision
         return found
 
     def add(self, kind: str, name: str, revision: int, data: bytes) -> bool:
