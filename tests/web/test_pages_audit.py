@@ -21,6 +21,10 @@ def test_the_trail_is_searched_and_each_event_has_its_place(read_gateway: HttpGa
     mine = {"Authorization": f"Bearer {key}"}
     assert reader.get("/ui/?id=R58", headers=mine).status_code == 200
     assert reader.get("/ui/audit", headers=mine).status_code == 403
+    closed = reader.get("/ui/audit", headers=mine | {"Accept": "text/html"})
+    assert closed.status_code == 403
+    assert "may not read the audit trail: that is for records-manager and administrator" in closed.text
+    assert closed.headers["content-security-policy"]
     found = wait_for(lambda: rows(reader.get("/ui/audit?user=READER-of-r58").text), 2)
     refused, searched = found
     assert "Use of Restricted Function" in refused

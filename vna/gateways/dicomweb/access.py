@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +18,7 @@ from vna.gateways.dicomweb.links import BASE
 from vna.gateways.dicomweb.rates import RateLimits
 from vna.gateways.dicomweb.shared import within
 from vna.security.principals import Permission, Principal, Role, roles_with
+from vna.web.pages_http import problem
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/ui/sign-in"})
 """Answered to everybody: a load balancer asks there, and they tell nothing of patients."""
@@ -119,7 +120,10 @@ class AccessControl:
             return None
         if needed is Permission.READ and principal.may(Permission.READ_DEIDENTIFIED) and _is_by_view(path, method):
             return None
-        return error_response(403, "forbidden", _why_not(principal, needed))
+        reason = _why_not(principal, needed)
+        if _is_for_a_person(scope, connection):
+            return problem(Request(scope), 403, "This is not for you", f"{reason[0].upper()}{reason[1:]}.")
+        return error_response(403, "forbidden", reason)
 
 
 def _why_not(principal: Principal, needed: Permission) -> str:
@@ -132,12 +136,16 @@ def _why_not(principal: Principal, needed: Permission) -> str:
 
 def _unknown(scope: Scope, connection: HTTPConnection, reason: str) -> Response:
     """Answer a request that came without credentials: a person is sent to sign in."""
-    page = scope["path"] == "/" or _is_page(scope["path"])
-    if page and scope.get("method") == "GET" and "text/html" in connection.headers.get("accept", ""):
+    if _is_for_a_person(scope, connection):
         query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
         return RedirectResponse(f"/ui/sign-in?next={quote(scope['path'] + query, safe='')}", 303)
     hint = "send an API key (vna key add NAME --role viewer), or sign in; VNA_HTTP__ALLOW_ANONYMOUS can allow more"
     return error_response(401, "unauthorised", f"{reason}; {hint}", _CHALLENGE)
+
+
+def _is_for_a_person(scope: Scope, connection: HTTPConnection) -> bool:
+    page = scope["path"] == "/" or _is_page(scope["path"])
+    return page and scope.get("method") == "GET" and "text/html" in connection.headers.get("accept", "")
 
 
 def _is_page(path: str) -> bool:
