@@ -258,6 +258,25 @@ def test_the_trail_tells_who_did_what_to_a_work_item(second: HttpGateway, there:
     ]
 
 
+def test_the_trail_tells_who_listens_and_who_may_not(second: HttpGateway, there: WorklistClient) -> None:
+    path = "/dicom-web/subscribers/TRAILED"
+    curious = WorklistClient(second.base, bearer(second.archive.accounts.add_key("curious", Role.RECORDS_MANAGER)))
+    with there.listen("TRAILED"), pytest.raises(InvalidStatus):
+        curious.listen("TRAILED")
+    curious.close()
+
+    def told() -> dict[Kind, str]:
+        page = second.archive.audit_reader.page(AuditFilter(), 1000)
+        events = [entry.event for entry in page.entries if entry.event.target == path]
+        return {each.kind: each.detail for each in events}
+
+    wait_until(lambda: len(told()) == 2, 10, "the trail has two events")
+    assert told() == {
+        Kind.PROCEDURE_RECORD: "notification-channel",
+        Kind.SECURITY_ALERT: "WebSocket refused with 403",
+    }
+
+
 def test_channels_and_events_are_counted(first: HttpGateway, here: WorklistClient) -> None:
     with here.listen("COUNTED") as channel:
         here.subscribe(here.created(), "COUNTED")
