@@ -25,6 +25,7 @@ from vna.domain.errors import UnavailableError
 from vna.peers.syslog import SyslogSender
 from vna.security.audit_events import accessed, authentication
 from vna.security.audit_filter import AuditFilter
+from vna.security.audit_state import last_verified
 from vna.security.principals import Role as AccountRole
 
 __all__ = ["certificate"]
@@ -108,7 +109,8 @@ def test_the_command_line_lists_what_is_asked_for(archive: RunningArchive) -> No
     assert json.loads(line)["studies"][0]["patient_id"] == "P1"
     (line,) = archive.vna("audit", "list", *options).splitlines()
     assert f"study {STUDY} of P1, 3" in line
-    assert [_users(one)[1] for one in _listed(archive, kind=Kind.AUDIT_LOG_USED)] == ["vna audit list"] * 2
+    assert archive.vna("audit", "list", *options, "--failed") == ""
+    assert [_users(one)[1] for one in _listed(archive, kind=Kind.AUDIT_LOG_USED)] == ["vna audit list"] * 3
 
 
 def _users(event: dict[str, Any]) -> list[str]:
@@ -202,6 +204,12 @@ def test_the_workers_seal_the_chain_and_it_holds(archive: RunningArchive) -> Non
     assert told.startswith("main-")
     assert len(told.splitlines()) == 1
     assert b'"sequence":1}' in _first_segment(archive)
+    opened = archive.open()
+    verified = last_verified(opened.objects)
+    opened.close()
+    assert verified is not None
+    assert f"{verified.records} records" in told
+    assert verified.problems == 0
 
 
 def _first_segment(archive: RunningArchive) -> bytes:
