@@ -59,6 +59,15 @@ def test_a_key_may_what_its_role_may(gateway: HttpGateway) -> None:
     assert gateway.client.get(f"{gateway.url}/metrics", headers=bearer(sender)).status_code == 200
 
 
+def test_no_spelling_of_a_path_opens_what_a_role_may_not(gateway: HttpGateway) -> None:
+    key = bearer(gateway.archive.accounts.add_key("spelling", Role.VIEWER))
+    for path in ("/metrics", "/ui/audit", "/ui/audit/messages", "/ui/operations", "/dicom-web/studies/1"):
+        for behind in ("%0A", "%0D%0A", "%00", "/", "//", "%2F", "x"):
+            method = "DELETE" if "studies" in path else "GET"
+            answer = gateway.client.request(method, f"{gateway.url}{path}{behind}", headers=key)
+            assert answer.status_code in {403, 404}, (path, behind)
+
+
 def test_what_one_is_told_is_kept_from_others_by_caches(gateway: HttpGateway) -> None:
     key = bearer(gateway.archive.accounts.add_key("cached", Role.ADMINISTRATOR))
     for path in ("/studies", f"{gateway.url}/metrics", f"{gateway.url}/", "/studies/1.2.3"):
@@ -168,4 +177,9 @@ def test_another_sites_page_changes_nothing(gateway: HttpGateway, browser: httpx
         assert (answer.status_code, answer.json()["error"]) == (403, "cross-site")
     del browser.headers["Sec-Fetch-Site"]
     answer = browser.post("/dicom-web/studies", content=b"", headers={"Origin": "https://elsewhere.example"})
+    assert answer.json()["error"] == "cross-site"
+    # A browser keeps a name and password that somebody typed, and adds them whatever page asks.
+    browser.cookies.clear()
+    kept = basic("tech", PHRASE) | {"Sec-Fetch-Site": "cross-site"}
+    answer = browser.post("/dicom-web/workitems/1.2.3/cancelrequest", headers=kept)
     assert answer.json()["error"] == "cross-site"

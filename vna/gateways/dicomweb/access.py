@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -31,6 +32,10 @@ _WORKLIST = (f"{BASE}/workitems", f"{BASE}/subscribers/")
 _BY_VIEW = frozenset({"/", "/ui", "/ui/", "/ui/facets", "/ui/viewer", "/ohif", *BY_VIEW})
 _BY_VIEW_BELOW = ("/ui/studies/", "/ui/instances/", "/ohif/", *(f"{path}/" for path in BY_VIEW))
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# What a browser adds to a request by itself, whichever page makes it.
+_OF_A_BROWSER = frozenset({"session", "password", "network"})
+# The router takes a path with a line feed behind it for the one without: no rule here may see another path than it.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="archive", Basic realm="archive", charset="UTF-8"'}
 
 
@@ -59,6 +64,9 @@ class AccessControl:
         """Pass a request on, or refuse it."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
+            return
+        if _CONTROL.search(scope["path"]):
+            await error_response(404, "not-found", "no path has control characters")(scope, receive, send)
             return
         if self._is_open(scope["path"]):
             await (self._rates.refusal(scope) or self._app)(scope, receive, send)
@@ -104,7 +112,7 @@ class AccessControl:
         path, method = scope["path"], scope.get("method", "GET")
         # A WebSocket is no subject of the browser's rules for other sites, whatever credentials it adds.
         channel = scope["type"] == "websocket"
-        by_browser = method not in _SAFE and principal.means in {"session", "network"}
+        by_browser = method not in _SAFE and principal.means in _OF_A_BROWSER
         if (channel or by_browser) and _cross_site(connection):
             return error_response(403, "cross-site", "a page of another site must not change anything here")
         if principal.scope is not None:
@@ -159,9 +167,9 @@ def _is_by_view(path: str, method: str) -> bool:
 def _needed(path: str, method: str) -> Permission:
     if path.startswith("/ui/operations"):
         return Permission.OBSERVE if method in _SAFE else Permission.OPERATE
-    if path == "/ui/audit" or path.startswith("/ui/audit/"):
+    if path.startswith("/ui/audit"):
         return Permission.AUDIT
-    if path == "/metrics":
+    if path.startswith("/metrics"):
         return Permission.OBSERVE
     if path.startswith(_WORKLIST):
         return Permission.WORKLIST
