@@ -19,6 +19,7 @@ from vna.security.principals import Role
 
 STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"  # CT_small.dcm
 OTHER = "1.3.6.1.4.1.5962.1.2.4.20040826185059.5457"  # MR_small.dcm
+REPORT = dcmread(real_file("reportsi.dcm"))
 OVERLAID = dcmread(real_file("examples_overlay.dcm"), stop_before_pixels=True)
 PHRASE = "a much longer phrase"
 NAMES = ("CompressedSamples", "1CT1")
@@ -28,7 +29,7 @@ NAMES = ("CompressedSamples", "1CT1")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
     gateway = HttpGateway(tmp_path_factory.mktemp("shares"), VNA_HTTP__ALLOW_ANONYMOUS="never")
     key = {"Authorization": f"Bearer {gateway.archive.accounts.add_key('sender', Role.TECHNOLOGIST)}"}
-    for name in ("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm"):
+    for name in ("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "reportsi.dcm"):
         body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + real_file(name).read_bytes() + b"\r\n--b--\r\n"
         kind = 'multipart/related; type="application/dicom"; boundary=b'
         answer = gateway.client.post("/studies", content=body, headers={"Content-Type": kind, **key})
@@ -106,6 +107,19 @@ def test_pictures_only_tell_nothing_of_the_patient(gateway: HttpGateway, strange
         f"/ui/studies/{STUDY}",
     ):
         assert stranger.get(path).status_code == 403, path
+
+
+def test_pictures_only_show_no_document_however_it_is_asked_for(gateway: HttpGateway, stranger: httpx.Client) -> None:
+    own = f"/series/{REPORT.SeriesInstanceUID}/instances/{REPORT.SOPInstanceUID}"
+    for hide, expected in ((True, {403, 406}), (False, {200})):
+        _share, token = gateway.archive.shares.add(REPORT.StudyInstanceUID, "ann", hide_patient=hide)
+        follow(stranger, token)
+        for below in ("", own):
+            for accept in ("*/*", "text/html", "text/plain", "text/xml", "multipart/related; type=text/html"):
+                path = f"/dicom-web/studies/{REPORT.StudyInstanceUID}{below}/rendered?accept=image/jpeg"
+                answer = stranger.get(path, headers={"Accept": accept})
+                assert answer.status_code in expected, (path, accept)
+                assert hide is False or str(REPORT.PatientName.family_name) not in answer.text
 
 
 def test_pictures_only_have_nothing_drawn_over_them(gateway: HttpGateway, stranger: httpx.Client) -> None:

@@ -67,8 +67,13 @@ def options_of(request: Request) -> Options:
 
 def overlaid(request: Request) -> bool:
     """Say whether overlay planes are shown: they may tell who the patient is."""
+    return not pictures_only(request)
+
+
+def pictures_only(request: Request) -> bool:
+    """Say whether who asks may see pictures and nothing that names the patient."""
     scope = request.state.principal.scope
-    return scope is None or not scope.pictures_only
+    return scope is not None and scope.pictures_only
 
 
 def _chosen(gateway: Gateway, request: Request, offers: Sequence[Offer]) -> Choice:
@@ -146,6 +151,9 @@ def _representative(
 
 
 async def _document(gateway: Gateway, request: Request, source: Source, url: str) -> Response:
+    if pictures_only(request):
+        # However it is asked for: where the query names no form of it, the Accept field does.
+        raise HttpError(403, "forbidden", "this link shows pictures, and no documents")
     kinds = documents.kinds(source)
     offers = [Offer(kind, related=related) for related in (False, True) for kind in kinds]
     choice = _chosen(gateway, request, offers)
