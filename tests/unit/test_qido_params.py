@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from vna.domain.errors import InvalidQueryError
 from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Range, Resembles, Wildcard
+from vna.gateways.dicomweb.attributes import path_of
 from vna.gateways.dicomweb.search_request import SearchRequest, parse_search
 
 
@@ -86,6 +89,17 @@ def test_the_offset_from_utc_is_no_key_and_warned_of() -> None:
 )
 def test_a_path_through_a_private_sequence(name: str, path: str) -> None:
     assert parse(Level.INSTANCE, (name, "v")).criteria == (AnyOf(path, ("v",)),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["0009xx02@" + ".a" * 50_000, "0009xx02@x" + ".00400275" * 10_000 + ".zz", "00400275." * 100_000 + "00400009"],
+)
+def test_what_is_too_long_to_be_a_path_is_refused_at_once(name: str) -> None:
+    begin = time.monotonic()
+    with pytest.raises(InvalidQueryError):
+        path_of(name)
+    assert time.monotonic() - begin < 1
 
 
 def test_a_private_attribute_within_a_sequence() -> None:

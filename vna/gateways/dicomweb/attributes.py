@@ -14,7 +14,8 @@ _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _PRIVATE = re.compile(r"([0-9A-Fa-f]{3}[13579BDFbdf])(?:xx|XX|[0-9A-Fa-f]{2})([0-9A-Fa-f]{2})@(.{1,64})", re.DOTALL)
 _CREATOR = re.compile(r"[0-9A-Fa-f]{3}[13579BDFbdf]00[1-9A-Fa-f][0-9A-Fa-f]")
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
-_MOST_PARTS = 16
+_MOST_PARTS = 64
+_LONGEST_CREATOR = 64
 
 
 def creators_of(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -70,12 +71,12 @@ def parts_of(name: str) -> list[str]:
     rest = name
     while len(parts) < _MOST_PARTS:
         plain, at, behind = rest.partition("@")
-        before = plain.split(".")
-        if not at:
-            return [*parts, *before]
-        creator, rest = _creator(behind)
-        parts += [*before[:-1], f"{before[-1]}@{creator}"]
-        if not rest:
+        parts += plain.split(".")
+        rest = ""
+        if at:
+            creator, rest = _creator(behind)
+            parts[-1] += f"@{creator}"
+        if not rest and len(parts) <= _MOST_PARTS:
             return parts
     raise _unknown(name, f"a path has at most {_MOST_PARTS} parts")
 
@@ -83,7 +84,8 @@ def parts_of(name: str) -> list[str]:
 def _creator(text: str) -> tuple[str, str]:
     """Split what stands behind an ``@``: a creator may have dots, too, so it ends where attributes follow."""
     place = text.find(".")
-    while place >= 0:
+    # A longer creator is none: nothing behind it need be looked at.
+    while 0 <= place <= _LONGEST_CREATOR:
         if _names_attributes(text[place + 1 :]):
             return text[:place], text[place + 1 :]
         place = text.find(".", place + 1)
