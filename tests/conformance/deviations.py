@@ -96,6 +96,7 @@ ORTHANC = {
     "values_of_every_vr_in_json": Deviation(200, "OV, SV and UV are left out"),
     "a_study_as_zip": Deviation(400, "not by DICOMweb"),
     # Retrieve: frames, bulk data, ranges and conditions.
+    "bulk_data_of_study_series_and_instance_by_its_media_type": Deviation(400, "DICOM alone"),
     "a_frame_behind_the_last_is_404": Deviation(400, "400"),
     "frames_of_what_is_no_image_are_404": Deviation(500, "an internal error"),
     "frames_as_stored_for_any_transfer_syntax": Deviation(400, "only by the UID of the transfer syntax"),

@@ -142,6 +142,14 @@ def all_bulk_data_of_study_series_and_instance(server: Server) -> None:
         assert all(part.headers["content-location"].startswith(f"{server.base}{CT.study}/") for part in parts)
 
 
+@bulk.that("10.4.4")
+def bulk_data_of_study_series_and_instance_by_its_media_type(server: Server) -> None:
+    for path, number in ((CT.study, 4), (CT.series, 3), (CT.url, 1)):
+        parts = parts_of(server.get(path, accept=NATIVE_PARTS))
+        assert {part.kind for part in parts} == {OCTETS}
+        assert sum(len(part.content) == len(pixels(1).tobytes()) for part in parts) == number
+
+
 @bulk.that("10.4.1.1.6")
 def all_pixel_data_of_study_series_and_instance(server: Server) -> None:
     for path, numbers in ((CT.study, (1, 2, 3, 9)), (CT.series, (1, 2, 3)), (CT.url, (2,))):

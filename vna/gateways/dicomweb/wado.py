@@ -11,6 +11,7 @@ from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.dicom.multipart import new_boundary, related_type, write_related
 from vna.domain.errors import UnsupportedError
 from vna.domain.records import Location
+from vna.gateways.dicomweb import bulkdata
 from vna.gateways.dicomweb.conditional import range_field, released
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.errors import HttpError
@@ -24,8 +25,8 @@ from vna.retrieve.instances import Rendition, read, read_many, rendition
 DICOM = "application/dicom"
 _SINGLE = Offer(DICOM, related=False)
 _ZIP = Offer(ZIP, related=False)
-OFFERS = (Offer(DICOM, related=True), _ZIP)
-INSTANCE_OFFERS = (OFFERS[0], _SINGLE, _ZIP)
+OFFERS = (Offer(DICOM, related=True), _ZIP, *bulkdata.OFFERS)
+INSTANCE_OFFERS = (OFFERS[0], _SINGLE, *OFFERS[1:])
 # PS3.18 8.7.3.5.2: who names no transfer syntax gets this one.
 _DEFAULT_SYNTAXES = (EXPLICIT_LITTLE,)
 
@@ -34,6 +35,9 @@ async def retrieve(gateway: Gateway, request: Request) -> Response:
     """Answer ``GET /studies/{study}``, and below it a series or an instance."""
     is_instance = "instance" in request.path_params
     choice = negotiate(gateway.accept(request), INSTANCE_OFFERS if is_instance else OFFERS)
+    if choice.offer in bulkdata.OFFERS:
+        # Its bulk values are one of the forms of a resource (PS3.18 Table 10.4.4-1).
+        return await bulkdata.retrieve_bulkdata(gateway, request)
     items = await gateway.in_thread(_renditions, gateway, request, choice)
     if choice.offer == _ZIP:
         name = zip_name(items, below_study="series" in request.path_params)
