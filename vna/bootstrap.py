@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vna.ingest.spool import Spool
     from vna.ingest.sweep import Sweeper
     from vna.peers.oidc import OpenIdProvider
-    from vna.ports.index import Index
+    from vna.ports.index import Index, IndexReader
     from vna.ports.objects import ObjectStore
     from vna.ports.queue import Queue
     from vna.retrieve.deidentified import DeidentifiedObjects
@@ -205,7 +205,7 @@ class Archive:
 
         return DeidentifiedObjects(self.objects, self.deidentifier)
 
-    def _deidentified(self, index: Index) -> View:
+    def _deidentified(self, index: IndexReader) -> View:
         from vna.deidentify.index import DeidentifiedIndex
         from vna.security.views import View
 

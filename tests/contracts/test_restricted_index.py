@@ -270,22 +270,6 @@ def test_what_is_not_there_changes_no_answer(texts: tuple[str, ...], tmp_path: P
         index.close()
 
 
-def test_it_is_for_reading_alone(full: Index) -> None:
-    index = RestrictedIndex(full, Limits.parse(["Modality=CT"]))
-    for call in (
-        lambda: index.upsert([]),
-        lambda: index.remove(["a"]),
-        lambda: index.put_state("a", {}, None),
-        lambda: index.get_state("a"),
-        lambda: index.versions(["a"]),
-        index.counts,
-        index.rebuild,
-        index.refresh,
-    ):
-        with pytest.raises(PermissionError):
-            call()
-
-
 def test_limits_are_read_as_the_index_reads_what_it_receives() -> None:
     limits = Limits.parse(["Modality= ct ", "ReferringPhysicianName=Müller^Jörg", "IssuerOfPatientID= HOSP-A"])
     assert dict(limits.rules)["00080060"] == ("CT",)

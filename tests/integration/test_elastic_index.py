@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from elasticsearch import Elasticsearch
 
 from tests.contracts import index_data as d
 from tests.support.elasticsearch import drop_indices
@@ -195,3 +196,15 @@ def test_an_index_opened_before_a_fork_serves_both_processes(index: ElasticIndex
     index.refresh()
     assert index.counts().studies == 3
     assert len(list(index.locate(Selector(patient_id="P1")))) == 3
+
+
+def test_an_index_of_an_earlier_version_says_so_until_it_is_rebuilt(
+    index: ElasticIndex, settings: IndexSettings, elasticsearch_url: str
+) -> None:
+    assert not index.outdated()
+    with Elasticsearch(elasticsearch_url) as client:
+        client.indices.put_mapping(index=f"{settings.prefix}-studies", meta={"layout": 1})
+    assert index.outdated()
+    with index.rebuild():
+        pass
+    assert not index.outdated()

@@ -16,7 +16,7 @@ from vna.deidentify.options import Options
 from vna.deidentify.patients import PatientLookup
 from vna.deidentify.profile import Profile
 from vna.deidentify.pseudonyms import Pseudonyms
-from vna.domain.errors import InvalidQueryError, UnsupportedError
+from vna.domain.errors import InvalidQueryError
 from vna.domain.identity import identity
 from vna.domain.query import (
     AnyOf,
@@ -168,16 +168,6 @@ def test_locations_are_told_from_those_of_the_originals(loaded: SqliteIndex, pse
         view.locate(Selector(patient_id="P1"))
     with pytest.raises(InvalidQueryError, match="patients are not listed"):
         view.query(Query(Level.PATIENT))
-
-
-def test_it_is_for_reading_alone(loaded: SqliteIndex, pseudonyms: Pseudonyms) -> None:
-    view = seen(loaded, pseudonyms)
-    for call in (
-        *(lambda: view.upsert([]), lambda: view.remove([]), view.counts, view.rebuild, lambda: view.versions([])),
-        *(lambda: view.get_state("x"), lambda: view.put_state("x", {}, None), lambda: view.totals(d.MODALITY)),
-    ):
-        with pytest.raises(UnsupportedError):
-            call()
 
 
 def test_limits_hold_below_it(loaded: SqliteIndex, pseudonyms: Pseudonyms) -> None:

@@ -231,3 +231,16 @@ def test_usual_keys_are_looked_up_and_not_scanned(
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql.text}", sql.parameters)]
     assert [step for step in plan if step.startswith("SCAN") and "VIRTUAL" not in step] == []
     index.close()
+
+
+def test_an_index_of_an_earlier_version_says_so_until_it_is_rebuilt(index: SqliteIndex) -> None:
+    assert not index.outdated()
+    (content,) = content_files(index)
+    with sqlite3.connect(content) as connection:
+        connection.execute("DELETE FROM meta WHERE key = 'layout'")
+    connection.close()
+    assert index.outdated()
+    with index.rebuild():
+        pass
+    assert not index.outdated()
+    index.close()

@@ -76,8 +76,10 @@ def _index(archive: Archive) -> dict[str, Any]:
         f"{counts.patients} patients, {counts.studies} studies, {counts.series} series, "
         f"{counts.instances} instances, {size(counts.bytes)}"
     )
+    outdated = archive.index.outdated()
+    text += "; an earlier version made it: run `vna reindex`" if outdated else ""
     names = ("patients", "studies", "series", "instances", "bytes")
-    return {"ok": True, "text": text} | {name: getattr(counts, name) for name in names}
+    return {"ok": not outdated, "text": text} | {name: getattr(counts, name) for name in names}
 
 
 def look(archive: Archive) -> dict[str, dict[str, Any]]:

@@ -60,6 +60,7 @@ def first_steps(settings: Settings, console: Console, *, data: Path | None = Non
     if http.allow_anonymous != "never":
         whom = "loopback" if http.allow_anonymous == "loopback" else "everywhere"
         lines.append(f"Without credentials, requests from {whom} are answered, too (VNA_HTTP__ALLOW_ANONYMOUS).")
+    lines += _outdated(settings, vna)
     lines.append(f"What happens: `{vna} status`. Ctrl-C stops everything.")
     console.print()
     for line in lines:
@@ -88,6 +89,20 @@ def _sign_in(settings: Settings, url: str, vna: str) -> list[str]:
     else:
         lines.append(f"  users: {vna} user list; a new password: {vna} user reset NAME")
     return lines
+
+
+def _outdated(settings: Settings, vna: str) -> list[str]:
+    from vna.bootstrap import Archive
+
+    archive = Archive(settings)
+    try:
+        if archive.index.outdated():
+            return [f"[bold]An earlier version made the index:[/bold] {vna} reindex"]
+    except ArchiveError:
+        return []  # what is wrong with it, its own part tells
+    finally:
+        archive.close()
+    return []
 
 
 def _command(data: Path | None) -> str:

@@ -1,19 +1,15 @@
 """The index as somebody sees it who must not learn whose the studies are."""
 
-# ruff: noqa: ARG002 - what is refused is not looked at
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import NoReturn
 
 from vna.deidentify.dataset import Deidentifier
 from vna.deidentify.outgoing import outgoing
 from vna.deidentify.patients import PatientLookup
 from vna.dicom.dictionary import public_vr, show_tag
-from vna.domain.errors import InvalidQueryError, UnsupportedError
+from vna.domain.errors import InvalidQueryError
 from vna.domain.query import (
     AnyOf,
     Criterion,
@@ -25,23 +21,21 @@ from vna.domain.query import (
     Resembles,
     Selector,
     SomeInstance,
-    State,
     Words,
 )
-from vna.domain.records import IndexedInstance, Location
-from vna.ports.index import Index, IndexCounts, Total, Upserted
+from vna.domain.records import Location
+from vna.ports.index import IndexReader
 
 _PATIENT_ID = "00100020"
 
 
-class DeidentifiedIndex(Index):
+class DeidentifiedIndex(IndexReader):
     """Searches whose results are de-identified, and that can be asked for nothing that the results do not show.
 
     A search by what is removed would tell it: who is found by a name has the
     name. So it raises ``InvalidQueryError``. Patient ID is matched by a single
     pseudonym. Lists of patients are not to be had: they are in the order of
     names. With dates removed, studies come in the order of their identities.
-    For reading alone.
 
     Parameters
     ----------
@@ -53,7 +47,7 @@ class DeidentifiedIndex(Index):
         Finds whom a pseudonym is of; without it there is no search by one.
     """
 
-    def __init__(self, index: Index, deidentifier: Deidentifier, patients: PatientLookup | None = None) -> None:
+    def __init__(self, index: IndexReader, deidentifier: Deidentifier, patients: PatientLookup | None = None) -> None:
         self._index = index
         self._deidentifier = deidentifier
         self._patients = patients
@@ -62,34 +56,34 @@ class DeidentifiedIndex(Index):
     # ---- searches
 
     def query(self, query: Query) -> list[Hit]:
-        """See :meth:`vna.ports.index.Index.query`."""
+        """See :meth:`vna.ports.index.IndexReader.query`."""
         return [self._told(hit) for hit in self._index.query(self._asked(query))]
 
     def count(self, query: Query) -> int:
-        """See :meth:`vna.ports.index.Index.count`."""
+        """See :meth:`vna.ports.index.IndexReader.count`."""
         return self._index.count(self._asked(query))
 
     def scroll(self, query: Query, page: int = 1000) -> Iterator[Hit]:
-        """See :meth:`vna.ports.index.Index.scroll`."""
+        """See :meth:`vna.ports.index.IndexReader.scroll`."""
         return map(self._told, self._index.scroll(self._asked(query), page))
 
     def facets(
         self, query: Query, paths: Sequence[str], top: int = 20, *, studies: bool = False
     ) -> dict[str, list[Facet]]:
-        """See :meth:`vna.ports.index.Index.facets`; of values, those are told that are seen."""
+        """See :meth:`vna.ports.index.IndexReader.facets`; of values, those are told that are seen."""
         seen = [path for path in paths if self._profile.searchable(path, whole=True)]
         found = self._index.facets(self._asked(query), seen, top, studies=studies) if seen else {}
         return {path: [each for each in found.get(path, []) if self._is_seen(path, each.value)] for path in paths}
 
     def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
-        """See :meth:`vna.ports.index.Index.locate`."""
+        """See :meth:`vna.ports.index.IndexReader.locate`."""
         if selector.patient_id is not None:
             raise _unseen(_PATIENT_ID)
         self._check(criteria)
         return (outgoing(each, self._deidentifier) for each in self._index.locate(selector, criteria))
 
     def check(self) -> None:
-        """See :meth:`vna.ports.index.Index.check`."""
+        """See :meth:`vna.ports.index.IndexReader.check`."""
         self._index.check()
 
     # ---- what is asked
@@ -139,51 +133,9 @@ class DeidentifiedIndex(Index):
         location = hit.location and outgoing(hit.location, self._deidentifier)
         return replace(hit, attributes=self._deidentifier.result(hit.attributes), location=location)
 
-    # ---- what is not for somebody's eyes, or not reading
-
-    def upsert(self, instances: Sequence[IndexedInstance]) -> list[Upserted]:
-        """Refuse."""
-        _refuse()
-
-    def refresh(self) -> None:
-        """Refuse."""
-        _refuse()
-
-    def versions(self, instance_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Refuse: they tell of the originals."""
-        _refuse()
-
-    def remove(self, instance_ids: Sequence[str]) -> int:
-        """Refuse."""
-        _refuse()
-
-    def totals(self, path: str, top: int = 20) -> list[Total]:
-        """Refuse: they are of the archive as a whole."""
-        _refuse()
-
-    def counts(self) -> IndexCounts:
-        """Refuse: they are of the archive as a whole."""
-        _refuse()
-
-    def get_state(self, key: str) -> State | None:
-        """Refuse."""
-        _refuse()
-
-    def put_state(self, key: str, value: dict[str, object], expected: str | None) -> State:
-        """Refuse."""
-        _refuse()
-
-    def rebuild(self) -> AbstractContextManager[Index]:
-        """Refuse."""
-        _refuse()
-
 
 def _unseen(path: str, *, whole: bool = True) -> InvalidQueryError:
     tag = path.rpartition(".")[2]
     name = show_tag(int(tag, 16)) if "@" not in tag else tag
     why = "it is removed" if whole else "it is removed, or to be searched by whole values alone"
     return InvalidQueryError(f"{name} is not matched for who sees de-identified data alone: {why}", attribute=path)
-
-
-def _refuse() -> NoReturn:
-    raise UnsupportedError("what is de-identified is for reading alone")

@@ -8,7 +8,7 @@ import threading
 from vna.deidentify.pseudonyms import Pseudonyms
 from vna.domain.errors import InvalidQueryError
 from vna.domain.query import AnyOf, Criterion, Level, Query
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 
 MOST_PATIENTS = 50_000
 """Patients of one issuer whose pseudonyms are made to find one."""
@@ -32,7 +32,7 @@ class PatientLookup:
         self._known: dict[str, tuple[Criterion, ...]] = {}
         self._lock = threading.Lock()
 
-    def criteria(self, index: Index, pseudonym: str) -> tuple[Criterion, ...] | None:
+    def criteria(self, index: IndexReader, pseudonym: str) -> tuple[Criterion, ...] | None:
         """Return what finds the studies of a pseudonym, in the index or in one that shows less than it.
 
         ``None`` for a text that is no pseudonym; what finds nothing for one of nobody.
@@ -49,7 +49,7 @@ class PatientLookup:
                 self._fill(index)
             return self._known.get(pseudonym, _NOTHING)
 
-    def _fill(self, index: Index) -> None:
+    def _fill(self, index: IndexReader) -> None:
         # One that was made is made again where it is asked for: memory is not for all patients there ever were.
         self._known.clear()
         for issuer in [*_values(index, _ISSUER), ""]:
@@ -60,7 +60,7 @@ class PatientLookup:
             self._known[self._pseudonyms.of_study(study)] = (AnyOf(_STUDY_UID, (study,)),)
 
 
-def _values(index: Index, path: str, *criteria: Criterion) -> list[str]:
+def _values(index: IndexReader, path: str, *criteria: Criterion) -> list[str]:
     found = index.facets(Query(Level.STUDY, criteria), [path], MOST_PATIENTS + 1)[path]
     if len(found) > MOST_PATIENTS:
         raise InvalidQueryError(

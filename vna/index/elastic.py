@@ -22,7 +22,7 @@ from vna.index.elastic_search import Searcher
 from vna.index.elastic_state import StateStore
 from vna.index.elastic_upsert import Writer, Written
 from vna.index.elastic_versions import read_versions
-from vna.ports.index import Index, IndexCounts, Total, Upserted
+from vna.ports.index import LAYOUT, Index, IndexCounts, Total, Upserted
 
 _SWAPS = 5
 _READ_BATCH = 1000
@@ -172,6 +172,11 @@ class ElasticIndex(Index):
             raise
         finally:
             fresh.close()
+
+    def outdated(self) -> bool:
+        """See :meth:`vna.ports.index.Index.outdated`."""
+        self._layout.ensure()
+        return self._layout.layout() != LAYOUT
 
     def check(self) -> None:
         """See :meth:`vna.ports.index.Index.check`."""

@@ -57,6 +57,12 @@ class Layout:
         except KeyError:
             raise UnavailableError(f"Elasticsearch: there is no alias {self.live.studies}") from None
 
+    def layout(self) -> int:
+        """Return the :data:`vna.ports.index.LAYOUT` that the live studies were made in, 0 before it was told."""
+        with vendor_errors("read the mapping"):
+            answer = body_of(self._connection.client.indices.get_mapping(index=self.live.studies), "read the mapping")
+        return min(int(entry["mappings"].get("_meta", {}).get("layout", 0)) for entry in answer.values())
+
     def create_generation(self, generation: int) -> None:
         """Make a new generation behind the building aliases."""
         with vendor_errors("create indices"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vna.config import IndexSettings
+from vna.ports.index import LAYOUT
 
 KINDS = ("instances", "series", "studies")
 STATE = "state"
@@ -114,4 +115,5 @@ def definition(kind: str, settings: IndexSettings) -> dict[str, Any]:
         index["sort.field"] = ["study_date", "study_time", "study_id"]
         index["sort.order"] = ["desc", "desc", "asc"]
         index["sort.missing"] = ["_last", "_last", "_last"]
-    return {"settings": {"index": index}, "mappings": {"dynamic": False, "properties": _PROPERTIES[kind]}}
+    mappings = {"dynamic": False, "_meta": {"layout": LAYOUT}, "properties": _PROPERTIES[kind]}
+    return {"settings": {"index": index}, "mappings": mappings}

@@ -19,7 +19,7 @@ from vna.domain.records import IndexedInstance, Location
 from vna.index import sqlite_read, sqlite_rebuild, sqlite_rows, sqlite_state, sqlite_write
 from vna.index.match import check_page
 from vna.index.sqlite_files import Files, translated
-from vna.ports.index import Index, IndexCounts, Total, Upserted
+from vna.ports.index import LAYOUT, Index, IndexCounts, Total, Upserted
 
 _LOCATE_PAGE = 1000
 _MIN_FREE_BYTES = 16 << 20
@@ -161,6 +161,12 @@ class SqliteIndex(Index):
         """See :meth:`vna.ports.index.Index.rebuild`."""
         with sqlite_rebuild.building(self._files) as name:
             yield SqliteIndex(self._path, _files=self._files, _name=name)
+
+    def outdated(self) -> bool:
+        """See :meth:`vna.ports.index.Index.outdated`."""
+        with translated(self._path), self._files.reading(self._files.session, self._name) as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = 'layout'").fetchone()
+        return row is None or row[0] != str(LAYOUT)
 
     def check(self) -> None:
         """See :meth:`vna.ports.index.Index.check`."""

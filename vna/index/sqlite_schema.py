@@ -16,6 +16,8 @@ import sqlite3
 from functools import lru_cache
 from pathlib import Path
 
+from vna.ports.index import LAYOUT
+
 BUSY_SECONDS = 20.0
 """How long a write waits for the writes of other processes."""
 
@@ -156,7 +158,9 @@ def create_content(file: Path) -> None:
     drop(file)
     connection = connect(file, create=True)
     try:
-        connection.executescript(f"BEGIN IMMEDIATE;{CONTENT}COMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE;{CONTENT}")
+        connection.execute("INSERT INTO meta VALUES ('layout', ?)", (str(LAYOUT),))
+        connection.execute("COMMIT")
     finally:
         connection.close()
 

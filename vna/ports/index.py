@@ -50,6 +50,10 @@ from enum import StrEnum
 from vna.domain.query import Criterion, Facet, Hit, Level, Query, Selector, State
 from vna.domain.records import IndexedInstance, Location
 
+LAYOUT = 2
+"""Which one of the layouts of an index this is: raised when what is kept there, or how a term is made, changes so that
+searches are not answered rightly by what was indexed before. Adapters write it down with each index that they make."""
+
 
 class Outcome(StrEnum):
     """What an upsert found."""
@@ -96,20 +100,8 @@ class Total:
     bytes: int
 
 
-class Index(ABC):
-    """Search and state."""
-
-    @abstractmethod
-    def upsert(self, instances: Sequence[IndexedInstance]) -> list[Upserted]:
-        """Make instances findable, with their series and studies, in one batch.
-
-        Idempotent; safe against any number of workers at once. The instances of
-        one call may repeat. Outcomes come in the order given.
-        """
-
-    @abstractmethod
-    def refresh(self) -> None:
-        """Make all that was upserted before this call visible to queries."""
+class IndexReader(ABC):
+    """Searches."""
 
     @abstractmethod
     def query(self, query: Query) -> list[Hit]:
@@ -134,6 +126,33 @@ class Index(ABC):
         """
 
     @abstractmethod
+    def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
+        """Yield the current instances of a selection that meet all criteria, in INSTANCE order.
+
+        An empty selector yields none.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``UnavailableError`` if a query or an upsert would fail now."""
+
+
+class Index(IndexReader):
+    """Search and state."""
+
+    @abstractmethod
+    def upsert(self, instances: Sequence[IndexedInstance]) -> list[Upserted]:
+        """Make instances findable, with their series and studies, in one batch.
+
+        Idempotent; safe against any number of workers at once. The instances of
+        one call may repeat. Outcomes come in the order given.
+        """
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Make all that was upserted before this call visible to queries."""
+
+    @abstractmethod
     def totals(self, path: str, top: int = 20) -> list[Total]:
         """Return what is stored by the values of an attribute, the most bytes first, then by value.
 
@@ -141,13 +160,6 @@ class Index(ABC):
         each. An attribute of the series or above is that of the instance, or of
         the one that represents its series, where those differ. Beyond 40,000
         the numbers of studies and series may be estimated.
-        """
-
-    @abstractmethod
-    def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
-        """Yield the current instances of a selection that meet all criteria, in INSTANCE order.
-
-        An empty selector yields none.
         """
 
     @abstractmethod
@@ -164,6 +176,10 @@ class Index(ABC):
     @abstractmethod
     def counts(self) -> IndexCounts:
         """Return how much there is."""
+
+    @abstractmethod
+    def outdated(self) -> bool:
+        """Say whether an earlier version made the index, of another :data:`LAYOUT`: then it is to be rebuilt."""
 
     @abstractmethod
     def get_state(self, key: str) -> State | None:
@@ -187,12 +203,8 @@ class Index(ABC):
         and alive.
         """
 
-    @abstractmethod
-    def check(self) -> None:
-        """Raise ``UnavailableError`` if a query or an upsert would fail now."""
-
     def close(self) -> None:
         """Release connections. The default does nothing."""
 
 
-__all__ = ["Facet", "Hit", "Index", "IndexCounts", "Level", "Outcome", "Total", "Upserted"]
+__all__ = ["Facet", "Hit", "Index", "IndexCounts", "IndexReader", "Level", "Outcome", "Total", "Upserted"]

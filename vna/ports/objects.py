@@ -56,7 +56,39 @@ class Put:
     content_type: str = "application/octet-stream"
 
 
-class ObjectStore(ABC):
+class ObjectReader(ABC):
+    """What there is in a store of objects, for who knows the keys."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes, whole. For small objects; raises ``NotFoundError``."""
+
+    @abstractmethod
+    def get_many(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield ``(key, bytes)`` in the order of ``keys``; ``None`` for a missing one. Reads ahead."""
+
+    @abstractmethod
+    def stream(self, key: str, start: int = 0, length: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
+        """Yield the bytes from ``start``, ``length`` of them or to the end, in pieces of at most ``chunk``.
+
+        Raises ``NotFoundError`` before the first piece; a range past the end
+        yields what there is. Memory use does not grow with the object.
+        """
+
+    @abstractmethod
+    def open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Open an object for reading with ``seek`` and ``read``, buffered; raises ``NotFoundError``."""
+
+    @abstractmethod
+    def head(self, key: str) -> ObjectInfo | None:
+        """Return what there is of a key, ``None`` if nothing."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``UnavailableError`` or ``ConfigurationError`` if a put would fail now."""
+
+
+class ObjectStore(ObjectReader):
     """A flat store of immutable objects."""
 
     @abstractmethod
@@ -93,30 +125,6 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def get(self, key: str) -> bytes:
-        """Return an object's bytes, whole. For small objects; raises ``NotFoundError``."""
-
-    @abstractmethod
-    def get_many(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Yield ``(key, bytes)`` in the order of ``keys``; ``None`` for a missing one. Reads ahead."""
-
-    @abstractmethod
-    def stream(self, key: str, start: int = 0, length: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
-        """Yield the bytes from ``start``, ``length`` of them or to the end, in pieces of at most ``chunk``.
-
-        Raises ``NotFoundError`` before the first piece; a range past the end
-        yields what there is. Memory use does not grow with the object.
-        """
-
-    @abstractmethod
-    def open(self, key: str) -> AbstractContextManager[BinaryIO]:
-        """Open an object for reading with ``seek`` and ``read``, buffered; raises ``NotFoundError``."""
-
-    @abstractmethod
-    def head(self, key: str) -> ObjectInfo | None:
-        """Return what there is of a key, ``None`` if nothing."""
-
-    @abstractmethod
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with ``prefix`` and is greater than ``after``, in key order."""
 
@@ -135,10 +143,6 @@ class ObjectStore(ABC):
     @abstractmethod
     def set_retention(self, key: str, until: datetime) -> None:
         """Forbid deletion before ``until`` (UTC). It can be lengthened, not shortened (``ConflictError``)."""
-
-    @abstractmethod
-    def check(self) -> None:
-        """Raise ``UnavailableError`` or ``ConfigurationError`` if a put would fail now."""
 
     def close(self) -> None:
         """Release connections. The default does nothing."""

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from vna.deidentify.dataset import Deidentifier
-from vna.domain.errors import IntegrityError, NotFoundError, UnsupportedError, WithheldError
+from vna.domain.errors import IntegrityError, NotFoundError, WithheldError
 from vna.domain.identity import OBJECT_PREFIX, instance_key, metadata_key
 from vna.domain.records import Location
 from vna.ingest.document import parse_metadata
-from vna.ports.objects import ObjectInfo, ObjectStore, Put
+from vna.ports.objects import ObjectInfo, ObjectReader
 from vna.retrieve.deidentified_instance import DeidentifiedInstance, deidentify
 from vna.retrieve.recent import Recent
 from vna.retrieve.values import ValueReader
@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class DeidentifiedObjects(ObjectStore):
+class DeidentifiedObjects(ObjectReader):
     """Reads instances and their metadata documents, de-identified; all else is not there, and nothing can be changed.
 
     Ranges are of the de-identified instance, and so are the places that its
@@ -46,7 +46,7 @@ class DeidentifiedObjects(ObjectStore):
         What data sets pass through.
     """
 
-    def __init__(self, objects: ObjectStore, deidentifier: Deidentifier) -> None:
+    def __init__(self, objects: ObjectReader, deidentifier: Deidentifier) -> None:
         self._objects = objects
         self._deidentifier = deidentifier
         self._recent: Recent[DeidentifiedInstance] = Recent(_KEPT_BYTES)
@@ -150,41 +150,6 @@ class DeidentifiedObjects(ObjectStore):
             return None
         return ObjectInfo(key, len(found.document) if key.endswith(".json") else found.size, _NO_TIME)
 
-    def put_batch(self, puts: Sequence[Put]) -> list[bool]:
-        """Refuse."""
-        del puts
-        _refuse()
-
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
-        """Refuse: what there is, the index tells."""
-        del prefix, after
-        _refuse()
-
-    def replace(self, key: str, data: bytes) -> None:
-        """Refuse."""
-        del key, data
-        _refuse()
-
-    def delete(self, key: str) -> None:
-        """Refuse."""
-        del key
-        _refuse()
-
-    def set_storage_class(self, key: str, storage_class: str) -> None:
-        """Refuse."""
-        del key, storage_class
-        _refuse()
-
-    def set_legal_hold(self, key: str, on: bool) -> None:
-        """Refuse."""
-        del key, on
-        _refuse()
-
-    def set_retention(self, key: str, until: datetime) -> None:
-        """Refuse."""
-        del key, until
-        _refuse()
-
     def check(self) -> None:
         """Check the store behind."""
         self._objects.check()
@@ -194,14 +159,10 @@ def _instance_of(key: str) -> str:
     return instance_key(key) if key.endswith(".json") else key
 
 
-def _refuse() -> NoReturn:
-    raise UnsupportedError("what is de-identified is for reading alone")
-
-
 class _File(io.RawIOBase):
     """A de-identified instance, with ``seek`` and ``read``."""
 
-    def __init__(self, objects: ObjectStore, instance: DeidentifiedInstance) -> None:
+    def __init__(self, objects: ObjectReader, instance: DeidentifiedInstance) -> None:
         super().__init__()
         self._instance = instance
         # One reader of values for all, since a deflated original is read forward alone.

@@ -11,7 +11,7 @@ from vna.dicom.rewrite import pixel_unit
 from vna.domain.errors import NotFoundError
 from vna.domain.records import Location
 from vna.ingest.document import Metadata
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 from vna.retrieve.metadata import load
 from vna.retrieve.values import ValueReader
 
@@ -37,7 +37,7 @@ class Frames:
         It has no pixel data.
     """
 
-    def __init__(self, objects: ObjectStore, metadata: Metadata, decode: Decoder = decode_frame) -> None:
+    def __init__(self, objects: ObjectReader, metadata: Metadata, decode: Decoder = decode_frame) -> None:
         header = metadata.header
         bulk = next((header.bulk[path] for path in PIXEL_PATHS if path in header.bulk), None)
         if bulk is None:
@@ -52,7 +52,7 @@ class Frames:
             self._fragments = encapsulated_frames(bulk, self.image.frames, self._reader.bytes_at)
 
     @classmethod
-    def of(cls, objects: ObjectStore, location: Location, decode: Decoder = decode_frame) -> Frames:
+    def of(cls, objects: ObjectReader, location: Location, decode: Decoder = decode_frame) -> Frames:
         """Return the frames of an instance."""
         return cls(objects, load(objects, location), decode)
 

@@ -9,7 +9,7 @@ from vna.dicom.decode import Decoder, decode_frame
 from vna.dicom.transcode import can_transcode, transcode
 from vna.domain.errors import IntegrityError, UnsupportedError
 from vna.domain.records import Location
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 
 STORED = "*"
 """Transfer syntax: as stored."""
@@ -66,7 +66,7 @@ def rendition(location: Location, accepted: Sequence[str]) -> Rendition:
     raise UnsupportedError(message + (", ".join(accepted)[:500] or "nothing"))
 
 
-def read(objects: ObjectStore, item: Rendition, decode: Decoder = decode_frame) -> Iterator[bytes]:
+def read(objects: ObjectReader, item: Rendition, decode: Decoder = decode_frame) -> Iterator[bytes]:
     """Yield the bytes of an instance as a Part-10 file (PS3.10 7). Memory does not grow with it.
 
     ``decode`` decodes a frame, where one must be.
@@ -86,7 +86,7 @@ def read(objects: ObjectStore, item: Rendition, decode: Decoder = decode_frame) 
 
 
 def read_many(
-    objects: ObjectStore, items: Iterable[Rendition], decode: Decoder = decode_frame
+    objects: ObjectReader, items: Iterable[Rendition], decode: Decoder = decode_frame
 ) -> Iterator[tuple[Rendition, Iterator[bytes]]]:
     """Yield instances with their bytes, in order; small ones are read ahead, several at once.
 
@@ -108,7 +108,7 @@ def read_many(
     yield from _read_batch(objects, batch)
 
 
-def _read_batch(objects: ObjectStore, batch: Sequence[Rendition]) -> Iterator[tuple[Rendition, Iterator[bytes]]]:
+def _read_batch(objects: ObjectReader, batch: Sequence[Rendition]) -> Iterator[tuple[Rendition, Iterator[bytes]]]:
     if not batch:
         return
     found = objects.get_many([item.location.key for item in batch])

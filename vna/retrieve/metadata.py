@@ -9,14 +9,14 @@ from vna.domain.errors import IntegrityError, NotFoundError
 from vna.domain.identity import metadata_key
 from vna.domain.records import Attributes, Location
 from vna.ingest.document import Metadata, parse_metadata
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 
 _BATCH = 100
 _CHARACTER_SET = "00080005"
 _AVAILABLE_TRANSFER_SYNTAX = "00083002"
 
 
-def load(objects: ObjectStore, location: Location) -> Metadata:
+def load(objects: ObjectReader, location: Location) -> Metadata:
     """Return the metadata of one instance; raises ``IntegrityError`` if its document is not there."""
     try:
         return parse_metadata(objects.get(metadata_key(location.key)))
@@ -24,7 +24,7 @@ def load(objects: ObjectStore, location: Location) -> Metadata:
         raise _missing(location) from error
 
 
-def load_many(objects: ObjectStore, locations: Sequence[Location]) -> Iterator[tuple[Location, Metadata]]:
+def load_many(objects: ObjectReader, locations: Sequence[Location]) -> Iterator[tuple[Location, Metadata]]:
     """Yield the metadata of instances, in order, read ahead; raises ``IntegrityError`` for a document not there."""
     for start in range(0, len(locations), _BATCH):
         batch = locations[start : start + _BATCH]

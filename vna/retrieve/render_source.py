@@ -10,7 +10,7 @@ from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.domain.errors import NotFoundError, TooLargeError, UnsupportedError
 from vna.domain.records import Attributes, Location
 from vna.ingest.document import Metadata
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 from vna.retrieve.frames import PIXEL_PATHS, Frames
 from vna.retrieve.limited import LimitedPool
 from vna.retrieve.metadata import load
@@ -41,13 +41,13 @@ class Source:
         Where pictures are made.
     """
 
-    def __init__(self, objects: ObjectStore, metadata: Metadata, pool: LimitedPool) -> None:
+    def __init__(self, objects: ObjectReader, metadata: Metadata, pool: LimitedPool) -> None:
         self._objects = objects
         self._metadata = metadata
         self._pool = pool
 
     @classmethod
-    def of(cls, objects: ObjectStore, location: Location, pool: LimitedPool) -> Source:
+    def of(cls, objects: ObjectReader, location: Location, pool: LimitedPool) -> Source:
         """Return what a stored instance has to show."""
         return cls(objects, load(objects, location), pool)
 

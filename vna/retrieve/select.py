@@ -5,11 +5,11 @@ from __future__ import annotations
 from vna.domain.errors import NotFoundError
 from vna.domain.query import Selector
 from vna.domain.records import Location
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 from vna.retrieve import noted
 
 
-def select(index: Index, study: str, series: str | None = None, instance: str | None = None) -> list[Location]:
+def select(index: IndexReader, study: str, series: str | None = None, instance: str | None = None) -> list[Location]:
     """Return the current instances of a study, a series or an instance, in the order of the index.
 
     Raises

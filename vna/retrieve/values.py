@@ -9,7 +9,7 @@ from vna.dicom.header import Bulk
 from vna.dicom.rewrite import swapped, unit_of
 from vna.domain.errors import IntegrityError
 from vna.ingest.document import Metadata
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 
 _CHUNK = 1 << 20
 
@@ -28,7 +28,7 @@ class ValueReader:
         Its metadata.
     """
 
-    def __init__(self, objects: ObjectStore, metadata: Metadata) -> None:
+    def __init__(self, objects: ObjectReader, metadata: Metadata) -> None:
         self._objects = objects
         self._key = metadata.key
         self._size = metadata.size
@@ -102,7 +102,7 @@ class ValueReader:
 class _Inflated:
     """A deflated object as if it stood there inflated, forward only."""
 
-    def __init__(self, objects: ObjectStore, key: str) -> None:
+    def __init__(self, objects: ObjectReader, key: str) -> None:
         head = b"".join(objects.stream(key, 0, 1 << 16))
         start = _data_set_start(head)
         self._stream = Inflater(_Stream(objects.stream(key, start)))

@@ -16,7 +16,7 @@ from vna.domain.errors import InvalidQueryError
 from vna.domain.identity import identity, patient_identity
 from vna.domain.levels import RANK, VR_OF, level_of
 from vna.domain.query import AnyOf, Criterion, Hit, Level, Query
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 from vna.search.fuzzy import criteria_for_name
 from vna.search.matching import combine_datetime, criteria_for, describe
 
@@ -157,7 +157,7 @@ def understand(identifier: Identifier, root: Root, options: Options | None = Non
     return Find(Query(level, wanted), keys, private, below, unsupported)
 
 
-def find(index: Index, request: Find) -> Iterator[Hit]:
+def find(index: IndexReader, request: Find) -> Iterator[Hit]:
     """Yield what matches, page by page from the index."""
     if request.below is None:
         yield from index.scroll(request.query)
@@ -266,7 +266,7 @@ def _first(hit: Hit, tag: str) -> str:
     return str(values[0] or "")
 
 
-def _resolve(index: Index, query: Query, batch: Mapping[str, str]) -> Iterator[Hit]:
+def _resolve(index: IndexReader, query: Query, batch: Mapping[str, str]) -> Iterator[Hit]:
     if not batch:
         return
     unique = AnyOf(UNIQUE[query.level], tuple(dict.fromkeys(batch.values())))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vna.domain.query import AnyOf, Hit, Level, Query
 from vna.domain.records import Attributes
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 
 _STUDY_UID, _SERIES_UID = "0020000D", "0020000E"
 _BATCH = 1000
@@ -20,7 +20,7 @@ OF_SERIES = frozenset({"00201209"})
 _Key = tuple[str, ...]
 
 
-def with_gathered(index: Index, level: Level, hits: Sequence[Hit], wanted: Collection[str]) -> list[Hit]:
+def with_gathered(index: IndexReader, level: Level, hits: Sequence[Hit], wanted: Collection[str]) -> list[Hit]:
     """Return results with what of the wanted attributes is gathered over the study and the series of each.
 
     Parameters
@@ -42,7 +42,7 @@ def with_gathered(index: Index, level: Level, hits: Sequence[Hit], wanted: Colle
     return found
 
 
-def _filled(index: Index, above: Level, hits: Sequence[Hit], tags: Collection[str]) -> Iterator[Hit]:
+def _filled(index: IndexReader, above: Level, hits: Sequence[Hit], tags: Collection[str]) -> Iterator[Hit]:
     names = (_STUDY_UID,) if above is Level.STUDY else (_STUDY_UID, _SERIES_UID)
     known: dict[_Key, Attributes] = {}
     keys = list(dict.fromkeys(_key(hit, names) for hit in hits))

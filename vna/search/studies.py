@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vna.domain.errors import InvalidQueryError
 from vna.domain.query import AnyOf, Criterion, DateTimeRange, Level, Query, SomeInstance, Words
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 
 DERIVED = frozenset({"00080061", "00080062"})
 """ModalitiesInStudy and SOPClassesInStudy: the index matches them at STUDY level alone."""
@@ -15,7 +15,7 @@ MAX_STUDIES = 10_000
 _STUDY_UID = "0020000D"
 
 
-def within_studies(index: Index, level: Level, criteria: Sequence[Criterion]) -> tuple[Criterion, ...]:
+def within_studies(index: IndexReader, level: Level, criteria: Sequence[Criterion]) -> tuple[Criterion, ...]:
     """Replace criteria on derived attributes of a study, in a query below it, by the studies that match them.
 
     Raises

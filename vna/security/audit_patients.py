@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from vna.domain.audit import StudyObject
 from vna.domain.query import AnyOf, Level, Query
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 
 _STUDY, _PATIENT = "0020000D", "00100020"
 _SECONDS = 60.0
@@ -18,7 +18,7 @@ _MOST = 4096
 class Patients:
     """Looks Patient IDs up in the index, and remembers them for a minute. Safe for many threads."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: IndexReader) -> None:
         self._index = index
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, str]] = {}

@@ -1,15 +1,12 @@
 """The index as somebody sees it who is limited: all else is not there, at any level."""
 
-# ruff: noqa: ARG002 - what is refused is not looked at
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 from vna.domain.errors import InvalidQueryError
 from vna.domain.query import (
@@ -22,12 +19,11 @@ from vna.domain.query import (
     Query,
     Selector,
     SomeInstance,
-    State,
     Wildcard,
     Words,
 )
-from vna.domain.records import IndexedInstance, Location
-from vna.ports.index import Index, IndexCounts, Total, Upserted
+from vna.domain.records import Location
+from vna.ports.index import IndexReader
 from vna.security.limits import STUDY_UID, Limits
 
 MOST_STUDIES = 10_000
@@ -44,8 +40,8 @@ _MOST_MODALITIES = 1000
 _BATCH = 100
 
 
-class RestrictedIndex(Index):
-    """Searches of an index that find what limits let see. For reading alone.
+class RestrictedIndex(IndexReader):
+    """Searches of an index that find what limits let see.
 
     An instance is there if its own attributes meet the limits; a series, if
     those of the instance that represents it do; a study, if its attributes do,
@@ -63,29 +59,29 @@ class RestrictedIndex(Index):
         What is there.
     """
 
-    def __init__(self, index: Index, limits: Limits) -> None:
+    def __init__(self, index: IndexReader, limits: Limits) -> None:
         self._index = index
         self._limits = limits
 
     # ---- searches
 
     def query(self, query: Query) -> list[Hit]:
-        """See :meth:`vna.ports.index.Index.query`."""
+        """See :meth:`vna.ports.index.IndexReader.query`."""
         return list(self._told(query.level, self._index.query(self._within(query))))
 
     def count(self, query: Query) -> int:
-        """See :meth:`vna.ports.index.Index.count`."""
+        """See :meth:`vna.ports.index.IndexReader.count`."""
         return self._index.count(self._within(query))
 
     def scroll(self, query: Query, page: int = 1000) -> Iterator[Hit]:
-        """See :meth:`vna.ports.index.Index.scroll`."""
+        """See :meth:`vna.ports.index.IndexReader.scroll`."""
         for hits in _batches(self._index.scroll(self._within(query), page), _BATCH):
             yield from self._told(query.level, hits)
 
     def facets(
         self, query: Query, paths: Sequence[str], top: int = 20, *, studies: bool = False
     ) -> dict[str, list[Facet]]:
-        """See :meth:`vna.ports.index.Index.facets`; SOP Classes in Study has none."""
+        """See :meth:`vna.ports.index.IndexReader.facets`; SOP Classes in Study has none."""
         derived = [path for path in paths if path in _DERIVED] if self._takes_parts(query.level) else []
         plain = [path for path in paths if path not in derived]
         found = self._index.facets(self._within(query), plain, top, studies=studies) if plain else {}
@@ -93,11 +89,11 @@ class RestrictedIndex(Index):
         return {path: found[path] for path in paths}
 
     def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
-        """See :meth:`vna.ports.index.Index.locate`."""
+        """See :meth:`vna.ports.index.IndexReader.locate`."""
         return self._index.locate(selector, (*criteria, *self._limits.criteria(Level.INSTANCE)))
 
     def check(self) -> None:
-        """See :meth:`vna.ports.index.Index.check`."""
+        """See :meth:`vna.ports.index.IndexReader.check`."""
         self._index.check()
 
     # ---- what is asked
@@ -197,47 +193,6 @@ class RestrictedIndex(Index):
         studies = self.query(Query(Level.STUDY, own))
         series, instances = (sum(_number(study, tag) for study in studies) for tag in _OF_STUDY)
         return replace(hit, attributes=hit.attributes | _numbers(_OF_PATIENT, len(studies), series, instances))
-
-    # ---- what is not for somebody's eyes, or not reading
-
-    def _refuse(self) -> NoReturn:
-        raise PermissionError("an index that is restricted is for searches alone")
-
-    def upsert(self, instances: Sequence[IndexedInstance]) -> list[Upserted]:
-        """Refuse."""
-        self._refuse()
-
-    def refresh(self) -> None:
-        """Refuse."""
-        self._refuse()
-
-    def versions(self, instance_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Refuse: they tell of contents, whoever they are of."""
-        self._refuse()
-
-    def remove(self, instance_ids: Sequence[str]) -> int:
-        """Refuse."""
-        self._refuse()
-
-    def counts(self) -> IndexCounts:
-        """Refuse: they are of the whole archive."""
-        self._refuse()
-
-    def totals(self, path: str, top: int = 20) -> list[Total]:
-        """Refuse: they are of the whole archive."""
-        self._refuse()
-
-    def get_state(self, key: str) -> State | None:
-        """Refuse."""
-        self._refuse()
-
-    def put_state(self, key: str, value: dict[str, object], expected: str | None) -> State:
-        """Refuse."""
-        self._refuse()
-
-    def rebuild(self) -> AbstractContextManager[Index]:
-        """Refuse."""
-        self._refuse()
 
 
 def _batches(hits: Iterable[Hit], size: int) -> Iterator[list[Hit]]:

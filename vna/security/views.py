@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vna.domain.records import Location
-from vna.ports.index import Index
-from vna.ports.objects import ObjectStore
+from vna.ports.index import IndexReader
+from vna.ports.objects import ObjectReader
 from vna.security.principals import Permission, Principal
 from vna.security.restricted_index import RestrictedIndex
 
@@ -31,8 +31,8 @@ class View:
         Says whether there is a search by an attribute, given its path.
     """
 
-    index: Index
-    objects: ObjectStore
+    index: IndexReader
+    objects: ObjectReader
     deidentified: bool = False
     release: Callable[[Sequence[Location]], list[Location]] = list
     matches: Callable[[str], bool] = lambda _path: True
@@ -51,7 +51,7 @@ class Views:
         Makes the view of somebody who may see what an index finds, but not whose it is.
     """
 
-    def __init__(self, index: Index, objects: ObjectStore, deidentified: Callable[[Index], View]) -> None:
+    def __init__(self, index: IndexReader, objects: ObjectReader, deidentified: Callable[[IndexReader], View]) -> None:
         self._index = index
         self._objects = objects
         self._deidentified = deidentified

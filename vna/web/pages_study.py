@@ -11,8 +11,8 @@ from vna.domain import quantities
 from vna.domain.errors import NotFoundError
 from vna.domain.query import AnyOf, Hit, Level, Query
 from vna.ingest.document import Metadata
-from vna.ports.index import Index
-from vna.ports.objects import ObjectStore
+from vna.ports.index import IndexReader
+from vna.ports.objects import ObjectReader
 from vna.retrieve.metadata import load
 from vna.web import view_text
 from vna.web.pages_http import Site, guarded, page
@@ -42,7 +42,7 @@ async def study(site: Site, request: Request) -> Response:
     return page(request, "study.html", study=found, series=series, most=MOST_SERIES)
 
 
-def study_with_series(index: Index, uid: str) -> tuple[Study, list[Series]] | None:
+def study_with_series(index: IndexReader, uid: str) -> tuple[Study, list[Series]] | None:
     """Return a study and its first series, ``None`` if the archive does not have it."""
     own = (AnyOf(STUDY_UID, (uid,)),)
     hits = index.query(Query(Level.STUDY, own, 1))
@@ -100,7 +100,7 @@ async def instance(site: Site, request: Request) -> Response:
     )
 
 
-def _instance(index: Index, objects: ObjectStore, uids: tuple[str, str, str | None], place: int) -> _Instance:
+def _instance(index: IndexReader, objects: ObjectReader, uids: tuple[str, str, str | None], place: int) -> _Instance:
     study_uid, series_uid, sop = uids
     own = (AnyOf(STUDY_UID, (study_uid,)), AnyOf(SERIES_UID, (series_uid,)))
     studies = index.query(Query(Level.STUDY, own[:1], 1))

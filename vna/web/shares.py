@@ -13,7 +13,7 @@ from vna.domain.audit import Participant, StudyObject
 from vna.domain.audit import Role as AuditRole
 from vna.domain.errors import InvalidInputError, NotFoundError
 from vna.domain.query import AnyOf, Level, Query
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 from vna.security.audit_events import exported
 from vna.security.principals import Principal, Scope
 from vna.security.shares import Share
@@ -98,14 +98,14 @@ def _share_of(request: Request) -> Scope | None:
     return principal.scope
 
 
-def _study(index: Index, uid: str) -> tuple[Study, list[Series]]:
+def _study(index: IndexReader, uid: str) -> tuple[Study, list[Series]]:
     found = study_with_series(index, uid)
     if found is None:
         raise NotFoundError("the study is not in the archive any more")
     return found
 
 
-def _pictures(index: Index, series: Series) -> list[str]:
+def _pictures(index: IndexReader, series: Series) -> list[str]:
     own = (AnyOf(STUDY_UID, (series.study.uid,)), AnyOf(SERIES_UID, (series.uid,)))
     base = f"{series.study.dicomweb}/series/{view_text.segment(series.uid)}/instances"
     found = []

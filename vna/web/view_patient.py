@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vna.domain.errors import NotFoundError
 from vna.domain.query import AnyOf, Level, Query
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 from vna.web.view_study import ISSUER, PATIENT_ID, Patient, Study
 
 MOST_STUDIES = 2000
@@ -27,7 +27,7 @@ class Timeline:
     names: tuple[str, ...]
 
 
-def timeline(index: Index, patient_id: str, issuer: str) -> Timeline:
+def timeline(index: IndexReader, patient_id: str, issuer: str) -> Timeline:
     """Return the timeline of a patient: a Patient ID (0010,0020) within its issuer (0010,0021).
 
     Raises ``NotFoundError`` if there is no study of it.

@@ -9,7 +9,7 @@ from datetime import date
 from vna.domain.errors import InvalidQueryError
 from vna.domain.query import AnyOf, Criterion, Facet, Hit, Level, Query, Words
 from vna.normalise.fold import fold_name
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 from vna.web import view_text as text
 from vna.web.view_search import FACETS, Asked, FacetField, chosen_of
 from vna.web.view_study import PATIENT_NAME, STUDY_UID, Study
@@ -73,7 +73,7 @@ class FacetView:
     note: str
 
 
-def worklist(index: Index, asked: Asked, today: date) -> Worklist:
+def worklist(index: IndexReader, asked: Asked, today: date) -> Worklist:
     """Return the page that was asked for, or the last one where there are fewer.
 
     Raises
@@ -105,13 +105,13 @@ def worklist(index: Index, asked: Asked, today: date) -> Worklist:
 
 
 def facets(
-    index: Index, asked: Asked, today: date, matches: Callable[[str], bool] = lambda _path: True
+    index: IndexReader, asked: Asked, today: date, matches: Callable[[str], bool] = lambda _path: True
 ) -> list[FacetView]:
     """Return the facets, each counted in studies among what all the other ones leave."""
     return [_facet(index, asked, today, facet) for facet in FACETS if matches(facet.path)]
 
 
-def _names(index: Index, query: Query) -> list[Facet] | None:
+def _names(index: IndexReader, query: Query) -> list[Facet] | None:
     """Return the folded names of the studies that match, in order, with how many have each; ``None`` for too many.
 
     The empty name stands for the studies without one, and comes last.
@@ -123,7 +123,7 @@ def _names(index: Index, query: Query) -> list[Facet] | None:
     return [*sorted(found, key=lambda each: each.value), Facet("", nameless)]
 
 
-def _named(index: Index, query: Query, names: Sequence[Facet], start: int) -> list[Hit]:
+def _named(index: IndexReader, query: Query, names: Sequence[Facet], start: int) -> list[Hit]:
     """Return a page of studies by names, of each name in the index's order.
 
     A study whose name has several component groups (PS3.5 6.2.1) is counted
@@ -145,7 +145,7 @@ def _named(index: Index, query: Query, names: Sequence[Facet], start: int) -> li
     return [hit for name, _, _ in wanted for hit in hits.get(name.value, ())]
 
 
-def _by_name(index: Index, query: Query, names: tuple[str, ...], low: int, high: int) -> dict[str, list[Hit]]:
+def _by_name(index: IndexReader, query: Query, names: tuple[str, ...], low: int, high: int) -> dict[str, list[Hit]]:
     criteria = (*query.criteria, AnyOf(PATIENT_NAME, names))
     found: dict[str, list[Hit]] = {name: [] for name in names}
     for hit in index.query(replace(query, criteria=criteria, limit=high - low, offset=low)):
@@ -155,7 +155,7 @@ def _by_name(index: Index, query: Query, names: tuple[str, ...], low: int, high:
     return found
 
 
-def _criteria(index: Index, asked: Asked, today: date, chosen: Sequence[FacetField]) -> tuple[Criterion, ...]:
+def _criteria(index: IndexReader, asked: Asked, today: date, chosen: Sequence[FacetField]) -> tuple[Criterion, ...]:
     """Return criteria at study level: what is asked, and the chosen values of some facets."""
     criteria = asked.criteria(today)
     criteria += chosen_of(asked, [facet for facet in chosen if not facet.of_series])
@@ -175,13 +175,13 @@ def _of_series(criterion: Criterion) -> bool:
     return not isinstance(criterion, Words) and getattr(criterion, "path", "") != _DERIVED
 
 
-def _study_uids(index: Index, query: Query) -> tuple[str, ...] | None:
+def _study_uids(index: IndexReader, query: Query) -> tuple[str, ...] | None:
     """Return the studies that a query finds, or finds series of; ``None`` for too many."""
     found = index.facets(query, [STUDY_UID], MOST_STUDIES + 1)[STUDY_UID]
     return None if len(found) > MOST_STUDIES else tuple(facet.value for facet in found)
 
 
-def _facet(index: Index, asked: Asked, today: date, facet: FacetField) -> FacetView:
+def _facet(index: IndexReader, asked: Asked, today: date, facet: FacetField) -> FacetView:
     others = [each for each in FACETS if each is not facet]
     criteria = _criteria(index, asked, today, others)
     level = Level.SERIES if facet.of_series else Level.STUDY

@@ -16,7 +16,7 @@ from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.native_xml import to_native_xml
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.streaming import stream
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 from vna.retrieve.metadata import linked, load_many
 
 OFFERS = (
@@ -46,7 +46,7 @@ def _part(content: str, url: str, data_set: Attributes) -> tuple[dict[str, str],
     return headers, (document,)
 
 
-def _data_sets(objects: ObjectStore, found: Sequence[Location], links: Links) -> Iterator[tuple[str, Attributes]]:
+def _data_sets(objects: ObjectReader, found: Sequence[Location], links: Links) -> Iterator[tuple[str, Attributes]]:
     """Yield the URL of each instance, and its data set."""
     for location, metadata in load_many(objects, found):
         base = links.at(location)

@@ -24,7 +24,7 @@ from vna.gateways.dicomweb.links import Links
 from vna.gateways.dicomweb.native_xml import to_native_xml
 from vna.gateways.dicomweb.negotiate import Offer, negotiate
 from vna.gateways.dicomweb.search_request import SearchRequest, parse_search
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 from vna.search.gathered import with_gathered
 from vna.search.studies import within_studies
 
@@ -87,7 +87,7 @@ async def _search(gateway: Gateway, request: Request, level: Level) -> Response:
     return await gateway.in_thread(_answer, index, asked, gateway.links(request), choice.offer)
 
 
-def _answer(index: Index, asked: SearchRequest, links: Links, offer: Offer) -> Response:
+def _answer(index: IndexReader, asked: SearchRequest, links: Links, offer: Offer) -> Response:
     query = replace(asked.query(), criteria=within_studies(index, asked.level, asked.criteria))
     hits = index.query(query)
     warnings = list(asked.warnings)

@@ -21,7 +21,7 @@ from vna.gateways.dicomweb.negotiate import Offer, negotiate, parse_media_types
 from vna.gateways.dicomweb.rendered import GIF, JPEG, PNG, overlaid
 from vna.gateways.dicomweb.streaming import stream
 from vna.gateways.dicomweb.wado import DICOM
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 from vna.retrieve.instances import STORED, read, rendition
 from vna.retrieve.render_request import (
     LARGEST_SIDE,
@@ -97,7 +97,7 @@ def _content_type(asked: str, accept: str, source: Source) -> str:
     return negotiate(values or [""], [Offer(each, related=False) for each in possible]).offer.content
 
 
-async def _dicom(gateway: Gateway, objects: ObjectStore, location: Location, query: Mapping[str, str]) -> Response:
+async def _dicom(gateway: Gateway, objects: ObjectReader, location: Location, query: Mapping[str, str]) -> Response:
     for name in ("frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", *_ANNOTATION):
         if query.get(name):
             raise InvalidInputError(f"{name} does not go with contentType=application/dicom")

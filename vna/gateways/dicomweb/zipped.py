@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from vna.dicom.decode import Decoder, decode_frame
 from vna.domain.identity import InstanceUids
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 from vna.retrieve.instances import Rendition, read_many
 
 ZIP = "application/zip"
@@ -26,7 +26,7 @@ def zip_name(items: Sequence[Rendition], *, below_study: bool) -> str:
     return f"{_safe(uids.series if below_study else uids.study)}.zip"
 
 
-def write_zip(objects: ObjectStore, items: Sequence[Rendition], decode: Decoder = decode_frame) -> Iterator[bytes]:
+def write_zip(objects: ObjectReader, items: Sequence[Rendition], decode: Decoder = decode_frame) -> Iterator[bytes]:
     """Yield a ZIP archive of instances, in folders by series; ZIP64 where sizes or numbers need it."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:

@@ -13,7 +13,7 @@ from vna.dicom.decode import Decoder, decode_frame
 from vna.dicom.transcode import can_transcode, transcode
 from vna.domain.errors import ArchiveError, IntegrityError
 from vna.domain.records import Location
-from vna.ports.objects import ObjectStore
+from vna.ports.objects import ObjectReader
 
 _SMALL = 4 << 20
 _BATCH_BYTES = 24 << 20
@@ -24,7 +24,7 @@ Opened = tuple[Location, BinaryIO | ArchiveError]
 """An instance with its Part-10 file, or with why that cannot be read."""
 
 
-def open_all(objects: ObjectStore, locations: Sequence[Location]) -> Iterator[Opened]:
+def open_all(objects: ObjectReader, locations: Sequence[Location]) -> Iterator[Opened]:
     """Yield instances with their files; small ones are read ahead, several at once.
 
     A file is open until the next one is asked for. An instance that cannot be
@@ -58,7 +58,7 @@ def _small_ones(locations: Sequence[Location], place: int) -> Sequence[Location]
     return locations[place:end]
 
 
-def _read_ahead(objects: ObjectStore, batch: Sequence[Location]) -> Iterator[Opened]:
+def _read_ahead(objects: ObjectReader, batch: Sequence[Location]) -> Iterator[Opened]:
     left = list(batch)
     try:
         for _key, data in objects.get_many([location.key for location in batch]):

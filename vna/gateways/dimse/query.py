@@ -10,7 +10,7 @@ from vna.domain.errors import InvalidQueryError
 from vna.gateways.dimse.operation import Operation
 from vna.gateways.dimse.statuses import CANCELLED, PENDING, PENDING_UNSUPPORTED_KEYS, SUCCESS, query_failure
 from vna.peers.channel import ChannelClosedError
-from vna.ports.index import Index
+from vna.ports.index import IndexReader
 from vna.search.cfind import Options, Root, find, understand
 from vna.search.cfind_answer import answer
 
@@ -52,7 +52,7 @@ class QueryService:
         Retrieve AE Title (0008,0054) of the answers.
     """
 
-    def __init__(self, index: Index, ae_title: str) -> None:
+    def __init__(self, index: IndexReader, ae_title: str) -> None:
         self._index = index
         self._ae_title = ae_title
 

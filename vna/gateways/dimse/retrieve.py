@@ -27,8 +27,8 @@ from vna.gateways.dimse.statuses import (
     selection_failure,
 )
 from vna.peers.destination import Destination
-from vna.ports.index import Index
-from vna.ports.objects import ObjectStore
+from vna.ports.index import IndexReader
+from vna.ports.objects import ObjectReader
 from vna.search.cfind import Root
 from vna.search.selection import select
 
@@ -70,7 +70,7 @@ class RetrieveService:
     """
 
     def __init__(
-        self, index: Index, objects: ObjectStore, settings: DimseSettings, decode: Decoder = decode_frame
+        self, index: IndexReader, objects: ObjectReader, settings: DimseSettings, decode: Decoder = decode_frame
     ) -> None:
         self._index = index
         self._objects = objects
@@ -159,7 +159,7 @@ class SubOperations:
         Decodes a frame.
     """
 
-    def __init__(self, operation: Operation, objects: ObjectStore, total: int, decode: Decoder = decode_frame) -> None:
+    def __init__(self, operation: Operation, objects: ObjectReader, total: int, decode: Decoder = decode_frame) -> None:
         self._operation = operation
         self._objects = objects
         self._total = total
