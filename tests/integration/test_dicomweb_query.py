@@ -233,6 +233,25 @@ def test_fields_to_include(gateway: HttpGateway) -> None:
     assert study["00081190"]["Value"] == [f"{gateway.base}/studies/1.2.9.1"]
 
 
+@pytest.mark.parametrize("path", ["/series", "/instances", "/studies/1.2.9.1/instances"])
+def test_what_is_gathered_over_study_and_series_is_in_results_below_them(gateway: HttpGateway, path: str) -> None:
+    wanted = {"includefield": "ModalitiesInStudy,NumberOfStudyRelatedInstances", "StudyInstanceUID": "1.2.9.1"}
+    results = gateway.client.get(path, params=wanted).json()
+    for each in results:
+        assert sorted(each["00080061"]["Value"]) == ["CT", "MR"]
+        assert each["00201208"]["Value"] == [4]
+        series = {"1.2.9.1.1": 3, "1.2.9.1.2": 1}
+        assert each["00201209"]["Value"] == [series[each["0020000E"]["Value"][0]]]
+    assert len(results) == (2 if path == "/series" else 4)
+
+
+def test_private_attributes_with_their_creator_beside_them(gateway: HttpGateway) -> None:
+    parameters = {"00290010": CREATOR, "00291008": "private 2", "includefield": "00291008"}
+    (found,) = gateway.client.get("/instances", params=parameters).json()
+    assert found["00080018"]["Value"] == ["1.2.9.1.1.2"]
+    assert found["00291008"]["Value"] == ["private 2"]
+
+
 def test_pages_come_in_one_order_and_tell_what_remains(gateway: HttpGateway) -> None:
     whole = [each["00080018"]["Value"] for each in gateway.client.get("/instances").json()]
     for _ in range(2):
