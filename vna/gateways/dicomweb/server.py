@@ -24,7 +24,7 @@ from vna.config import HttpSettings, Settings
 from vna.domain.errors import ConfigurationError
 from vna.gateways.dicomweb import ups_channel
 from vna.gateways.dicomweb.app import build
-from vna.gateways.dicomweb.protocol import CertifiedProtocol
+from vna.gateways.dicomweb.protocol import GuardedProtocol
 from vna.security.tls import server_context
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def _serve_one(settings: Settings, *, share: bool) -> None:
     tls = _tls(http)
     config = uvicorn.Config(
         build(Archive(settings)),
-        http=CertifiedProtocol,
+        http=GuardedProtocol,
         loop="uvloop",
         ws="websockets-sansio",
         # Clients have nothing to say on a channel, and what they are told is too small to compress.
