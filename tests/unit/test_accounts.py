@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from vna.security.accounts import Accounts
 from vna.security.limits import NO_LIMITS, Limits
 from vna.security.principals import Permission, Principal, Role, roles_with
 from vna.security.sessions import SECONDS, Sessions
-from vna.security.throttle import Throttle
+from vna.security.throttle import Throttle, TooManyTriesError
 from vna.store.folder import FolderStore
 
 
@@ -180,6 +182,33 @@ def test_guessing_becomes_slow_and_success_forgives(clock: Clock) -> None:
     assert throttle.wait("bob") == 0
     throttle.succeeded("ann")
     assert throttle.wait("ann") == 0
+
+
+def test_guessing_in_many_requests_at_once_is_no_faster(clock: Clock) -> None:
+    throttle, looked_at = Throttle(clock), 0
+
+    async def wrong() -> None:
+        nonlocal looked_at
+        looked_at += 1
+        await asyncio.sleep(0)
+
+    async def guess(names: Iterable[str]) -> int:
+        tries = (throttle.tried(name, "192.0.2.1", wrong) for name in names)
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        return sum(isinstance(each, TooManyTriesError) for each in found)
+
+    assert asyncio.run(guess(["ann"] * 100)) == 95
+    assert looked_at == 5
+    # One password for many names: the address is slowed down, and what is known to be right is not.
+    assert asyncio.run(guess(f"user{number}" for number in range(200))) > 100
+    assert asyncio.run(guess(["bob"])) == 1
+    assert asyncio.run(throttle.tried("eve", "192.0.2.1", _right, known=True)) == "eve"
+    assert asyncio.run(throttle.tried("bob", "192.0.2.2", _right)) == "eve"
+    assert looked_at < 80
+
+
+async def _right() -> str:
+    return "eve"
 
 
 def test_roles_have_what_they_need_and_no_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
@@ -29,6 +30,7 @@ HERE = Path(__file__).parent
 TOKEN_COOKIE = "vna-form"  # noqa: S105  # the name of a cookie
 TOKEN_FIELD = "token"  # noqa: S105  # the name of a form's field
 _LONGEST_FORM = 8192
+_FORM_SECONDS = 30.0
 _RETRY_SECONDS = "10"
 
 SECURITY_HEADERS = {
@@ -244,10 +246,15 @@ async def read_form(request: Request) -> dict[str, str] | None:
     if site is None and origin is None:
         return None
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _LONGEST_FORM:
-            return None
+    try:
+        # Whoever signs in is nobody yet: they are not waited for long.
+        async with asyncio.timeout(_FORM_SECONDS):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > _LONGEST_FORM:
+                    return None
+    except TimeoutError:
+        return None
     fields = {key: values[-1] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
     token = request.cookies.get(TOKEN_COOKIE, "")
     given = fields.get(TOKEN_FIELD, "")

@@ -15,7 +15,7 @@ from vna.security.accounts import User
 from vna.security.audit_events import authentication
 from vna.security.principals import Principal
 from vna.security.sessions import SECONDS
-from vna.security.throttle import Throttle
+from vna.security.throttle import Throttle, TooManyTriesError
 from vna.web.pages_http import (
     Handler,
     Site,
@@ -48,20 +48,15 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
         name, password = fields.get("name", "").strip(), fields.get("password", "")
         target = own_path(fields.get("next", ""))
         address = request.client.host if request.client else ""
-        subject = f"{name.lower()}\0{address}"
-        wait = throttle.wait(subject)
-        if wait > 0:
-            minutes = "a minute" if wait <= 60 else f"{wait / 60:.0f} minutes"
-            text = f"Too many wrong passwords. Try again in {minutes}."
-            return form(site, request, 429, target=target, name=name, error=text)
-        user = await site.in_thread(site.archive.accounts.sign_in, name, password)
+        try:
+            user = await _tried(site, throttle, request, name, password)
+        except TooManyTriesError as error:
+            return form(site, request, 429, target=target, name=name, error=_too_many(error))
         if user is None:
-            throttle.failed(subject)
             tell(site, request, name, succeeded=False)
             log.warning("sign-in of %r from %s refused", name[:64], address)
-            error = "The name or the password is wrong."
-            return form(site, request, 401, target=target, name=name, error=error)
-        throttle.succeeded(subject)
+            text = "The name or the password is wrong."
+            return form(site, request, 401, target=target, name=name, error=text)
         tell(site, request, name)
         return await _signed_in(site, request, user, "/ui/password" if user.must_change else target)
 
@@ -88,7 +83,11 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
         given = principal.must_change_password
         if new != again:
             return _form(request, "password.html", 400, given=given, error="The two new passwords differ.")
-        if await site.in_thread(site.archive.accounts.sign_in, principal.name, old) is None:
+        try:
+            known = await _tried(site, throttle, request, principal.name, old)
+        except TooManyTriesError as error:
+            return _form(request, "password.html", 429, given=given, error=_too_many(error))
+        if known is None:
             return _form(request, "password.html", 401, given=given, error="The old password is wrong.")
         try:
             await site.in_thread(site.archive.accounts.change_password, principal.name, new)
@@ -106,6 +105,17 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
         ("POST", "/ui/password", "page-password", change_password),
     )
     return [page_route(site, method, path, name, guarded(handler)) for method, path, name, handler in table]
+
+
+async def _tried(site: Site, throttle: Throttle, request: Request, name: str, password: str) -> User | None:
+    """Return the user whose name and password are right; raises ``TooManyTriesError``."""
+    address = request.client.host if request.client else ""
+    return await throttle.tried(name, address, lambda: site.in_thread(site.archive.accounts.sign_in, name, password))
+
+
+def _too_many(error: TooManyTriesError) -> str:
+    minutes = "a minute" if error.wait <= 60 else f"{error.wait / 60:.0f} minutes"
+    return f"Too many wrong passwords. Try again in {minutes}."
 
 
 def _principal(request: Request) -> Principal:

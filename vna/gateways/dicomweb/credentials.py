@@ -6,7 +6,7 @@ import base64
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import HTTPConnection
 
@@ -15,7 +15,7 @@ from vna.gateways.dicomweb.protocol import CERTIFICATE
 from vna.security.accounts import KEY_PREFIX
 from vna.security.principals import Principal
 from vna.security.rates import Rates
-from vna.security.throttle import Throttle
+from vna.security.throttle import Throttle, TooManyTriesError
 from vna.web.shares import SHARE_COOKIE
 from vna.web.sign_in import COOKIE
 
@@ -81,7 +81,16 @@ class Credentials:
             if found is not None:
                 return found
         token = connection.cookies.get(SHARE_COOKIE, "")
-        return await self._look_up(f"share {token}", _SESSION_SECONDS, lambda: self._shared(token)) if token else None
+        return await self._linked(token, address) if token else None
+
+    async def _linked(self, token: str, address: str) -> Principal | None:
+        secret = f"share {token}"
+        if self._strangers.wait(address) and self._held(_digest(secret)) is None:
+            return None
+        found = await self._look_up(secret, _SESSION_SECONDS, lambda: self._shared(token))
+        if found is None:
+            self._strangers.take(address)
+        return found
 
     def _shared(self, token: str) -> Principal | None:
         share = self._gateway.archive.shares.check(token)
@@ -117,10 +126,7 @@ class Credentials:
             colon = name = password = ""
         if not colon:
             raise WrongCredentialsError("the credentials are no name and password (RFC 7617)")
-        subject = f"{name.lower()}\0{address}"
-        wait = self._throttle.wait(subject)
-        if wait > 0:
-            raise WrongCredentialsError("too many wrong passwords; try again later", wait)
+        secret = f"basic {value}"
 
         def check() -> Principal | None:
             user = self._gateway.archive.accounts.sign_in(name, password)
@@ -129,11 +135,15 @@ class Credentials:
             changing = user.must_change
             return Principal(user.name, user.role, "password", must_change_password=changing, limits=user.limits)
 
-        found = await self._look_up(f"basic {value}", _PASSWORD_SECONDS, check)
+        def look() -> Awaitable[Principal | None]:
+            return self._look_up(secret, _PASSWORD_SECONDS, check)
+
+        try:
+            found = await self._throttle.tried(name, address, look, known=self._held(_digest(secret)) is not None)
+        except TooManyTriesError as error:
+            raise WrongCredentialsError(str(error), error.wait) from error
         if found is None:
-            self._throttle.failed(subject)
             raise WrongCredentialsError("the name or the password is wrong")
-        self._throttle.succeeded(subject)
         return found
 
     async def _look_up(self, secret: str, seconds: float, find: Callable[[], Principal | None]) -> Principal | None:
