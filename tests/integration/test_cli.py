@@ -146,7 +146,7 @@ def test_a_killed_load_goes_on_where_it_was(archive: RunningArchive, tmp_path: P
     said = archive.vna("load", str(tree))
     before = next(line for line in said.splitlines() if "by an earlier run" in line)
     assert 0 < int(before.split()[0]) < total
-    archive.wait_idle()
+    archive.wait_idle(partial=False)
     assert len(archive.qido("instances", StudyInstanceUID="1.2.3.81", limit="5000")) == total
     assert not list(notes.glob("*.jsonl"))
 
