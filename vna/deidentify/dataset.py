@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
+from vna.deidentify.naming import Naming
 from vna.deidentify.profile import NUMBERS, TEXTS, Action, Profile
 from vna.deidentify.pseudonyms import Pseudonyms
 from vna.deidentify.safe import CODING_SCHEME, DEVICE_KINDS, PUBLIC_SCHEMES, TEXTS_OF_A_CODE
 from vna.dicom.dictionary import BULK_VRS
 from vna.domain.records import Attributes
-from vna.normalise.fold import fold
 from vna.normalise.terms import private_creator
 
 _DUMMIES: dict[str, Any] = {
@@ -35,10 +34,7 @@ _FORMS = {
 _IDENTITY = frozenset({"0020000D", "0020000E", "00080018"})
 # Codes without which nothing can be shown, whoever is called like one: Specific Character Set, Image Type, Modality.
 _TERMS = frozenset({"00080005", "00080008", "00080060", "00080061"})
-_NAMING = frozenset({"00100020", "00100010", "00101000", "00101001", "00080050", "00380010", "00200010"})
-_WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"[+-]?[0-9.]{1,64}([eE][+-]?[0-9]{1,4})?|NaN|-?INF")
-_SHORTEST_WORD, _SHORTEST_NUMBER = 3, 4
 _MOST_DEPTH = 64
 _ODD = frozenset("13579BDF")
 
@@ -94,9 +90,9 @@ class _Cleaner:
 
     def clean(self, attributes: Attributes) -> Attributes:
         """Return a data set cleaned."""
-        return self._data_set(attributes, frozenset(self._naming(attributes, 0)), 0)
+        return self._data_set(attributes, Naming.of(attributes), 0)
 
-    def _data_set(self, attributes: Attributes, naming: frozenset[str], depth: int) -> Attributes:
+    def _data_set(self, attributes: Attributes, naming: Naming, depth: int) -> Attributes:
         result: Attributes = {}
         own_code = bool(depth) and CODING_SCHEME in attributes and not _is_public(attributes[CODING_SCHEME])
         for tag, element in attributes.items():
@@ -121,9 +117,7 @@ class _Cleaner:
                 result[tag] = {"vr": vr, "Value": [_DUMMIES[vr]]} if has_value and vr in _DUMMIES else {"vr": vr}
         return result
 
-    def _private(
-        self, tag: str, attributes: Attributes, result: Attributes, naming: frozenset[str], depth: int
-    ) -> None:
+    def _private(self, tag: str, attributes: Attributes, result: Attributes, naming: Naming, depth: int) -> None:
         """Put a private attribute that may stay into a result, with the element that names its creator."""
         vr, creator = attributes[tag]["vr"], private_creator(tag, attributes)
         if creator and self._profile.keeps_private(tag, vr, creator):
@@ -132,7 +126,7 @@ class _Cleaner:
                 result[f"{tag[:4]}00{tag[4:6]}"] = {"vr": "LO", "Value": [creator]}
                 result[tag] = kept
 
-    def _kept(self, tag: str, vr: str, element: Attributes, naming: frozenset[str], depth: int) -> Attributes | None:
+    def _kept(self, tag: str, vr: str, element: Attributes, naming: Naming, depth: int) -> Attributes | None:
         """Return an element whose value may stay, ``None`` if it is not what its VR says."""
         if len(element) == 1:
             return element
@@ -148,21 +142,13 @@ class _Cleaner:
             # A text so long that it is bulk data.
             return None
         # A name may be where none should be.
-        looked_at = tag not in DEVICE_KINDS if vr in TEXTS else vr == "CS" and tag[:4] != "0028" and tag not in _TERMS
-        if looked_at and any(_has_word(value, naming) for value in values):
+        if vr in TEXTS:
+            named = tag not in DEVICE_KINDS and any(map(naming.are_in_text, values))
+            return None if named else element
+        looked_at = vr == "CS" and tag[:4] != "0028" and tag not in _TERMS
+        if looked_at and any(map(naming.are_in_code, values)):
             return None
-        return element if vr in TEXTS or all(is_plain(vr, value) for value in values) else None
-
-    def _naming(self, attributes: Attributes, depth: int) -> Iterator[str]:
-        """Yield the words of the names and numbers that a data set has for people and their visits."""
-        for tag, element in attributes.items():
-            vr = element.get("vr", "")
-            if tag in _NAMING or vr == "PN":
-                yield from _words_of(element)
-            elif vr == "SQ" and depth < _MOST_DEPTH and self._action(tag, vr) is not Action.KEEP:
-                for item in element.get("Value") or ():
-                    if isinstance(item, dict):
-                        yield from self._naming(item, depth + 1)
+        return element if all(is_plain(vr, value) for value in values) else None
 
 
 def is_plain(vr: str, value: Any) -> bool:
@@ -177,20 +163,6 @@ def is_plain(vr: str, value: Any) -> bool:
     return vr == "AT"
 
 
-def _words_of(element: Attributes) -> Iterator[str]:
-    """Yield the words, folded, of the values of an element."""
-    for value in element.get("Value") or ():
-        for text in value.values() if isinstance(value, dict) else (value,):
-            if isinstance(text, str):
-                for word in _WORD.findall(fold(text)):
-                    if len(word) >= (_SHORTEST_NUMBER if word.isdigit() else _SHORTEST_WORD):
-                        yield word
-
-
 def _is_public(scheme: Attributes) -> bool:
     """Say whether a coding scheme is a published one."""
     return all(str(value).strip() in PUBLIC_SCHEMES for value in scheme.get("Value") or ("",))
-
-
-def _has_word(value: Any, naming: frozenset[str]) -> bool:
-    return isinstance(value, str) and not naming.isdisjoint(_WORD.findall(fold(value)))
