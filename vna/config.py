@@ -14,6 +14,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -42,7 +43,22 @@ def ae_title(value: str) -> str:
     return title
 
 
+def origin(value: str) -> str:
+    """Return an origin (RFC 6454) as browsers write it: scheme, host, and a port if it is not the scheme's own."""
+    parts = urlsplit(value.strip().rstrip("/").lower())
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or parts.geturl() != f"{parts.scheme}://{parts.netloc}"
+    ):
+        message = "an origin is a scheme, a host and perhaps a port, as https://viewer.example"
+        raise ValueError(message)
+    own = {"http": 80, "https": 443}[parts.scheme]
+    return parts.geturl().removesuffix(f":{own}")
+
+
 AETitle = Annotated[str, AfterValidator(ae_title)]
+Origin = Annotated[str, AfterValidator(origin)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -138,6 +154,9 @@ class HttpSettings(_Section):
     base_url: str = Field("", description="URL that clients see, without trailing slash; empty: from the request")
     allow_anonymous: Literal["loopback", "any", "never"] = Field(
         "never", description="from where requests are answered without credentials"
+    )
+    viewer_origins: tuple[Origin, ...] = Field(
+        (), description="origins (https://viewer.example) of pages elsewhere that may read DICOMweb in a browser (CORS)"
     )
     max_part_bytes: int = Field(64 << 30, ge=MIB, description="largest part of a STOW request, bytes")
     max_metadata_bytes: int = Field(

@@ -23,7 +23,7 @@ plugin, for comparison. Generated from `tests/conformance`, where each line is a
 line that says *no* has been measured, too, with the status that the server answered instead.
 
 Sections are those of PS3.18 unless another document is named. Where editions differ: nothing found is 204 (10.6.3.1 of
-2024c). CORS is no part of PS3.18, and pages of other sites are not let in ([access](how-to/access.md)).
+2024c). CORS is no part of PS3.18; pages of other sites are let in where they are named ([viewers](how-to/viewers.md)).
 """
 _SERVERS = tuple(DEVIATIONS)
 _YES = "yes"

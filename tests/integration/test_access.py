@@ -19,7 +19,11 @@ PHRASE = "a much longer phrase"
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
-    gateway = HttpGateway(tmp_path_factory.mktemp("access"), VNA_HTTP__ALLOW_ANONYMOUS="never")
+    gateway = HttpGateway(
+        tmp_path_factory.mktemp("access"),
+        VNA_HTTP__ALLOW_ANONYMOUS="never",
+        VNA_HTTP__VIEWER_ORIGINS='["https://Viewer.example:443/"]',
+    )
     yield gateway
     assert gateway.stop() == 0
 
@@ -183,3 +187,22 @@ def test_another_sites_page_changes_nothing(gateway: HttpGateway, browser: httpx
     kept = basic("tech", PHRASE) | {"Sec-Fetch-Site": "cross-site"}
     answer = browser.post("/dicom-web/workitems/1.2.3/cancelrequest", headers=kept)
     assert answer.json()["error"] == "cross-site"
+
+
+def test_a_viewer_of_elsewhere_reads_dicomweb_if_it_is_named_and_has_a_key(gateway: HttpGateway) -> None:
+    named, other = {"Origin": "https://viewer.example"}, {"Origin": "https://elsewhere.example"}
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization, accept"}
+    allowed = gateway.client.options("/studies", headers=named | asked)
+    assert (allowed.status_code, allowed.headers["Access-Control-Allow-Origin"]) == (200, "https://viewer.example")
+    assert "Access-Control-Allow-Credentials" not in allowed.headers
+    assert gateway.client.options("/studies", headers=other | asked).status_code == 400
+    key = bearer(gateway.archive.accounts.add_key("viewer-elsewhere", Role.VIEWER))
+    read = gateway.client.get("/studies", headers=named | key)
+    assert (read.status_code in {200, 204}, read.headers["Access-Control-Allow-Origin"]) == (True, named["Origin"])
+    assert "Warning" in read.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in gateway.client.get("/studies", headers=other | key).headers
+    # It is told why, too; and of the pages nothing is for other sites.
+    refused = gateway.client.get("/studies", headers=named)
+    assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, named["Origin"])
+    page = gateway.client.get(f"{gateway.url}/ui/sign-in", headers=named)
+    assert "Access-Control-Allow-Origin" not in page.headers

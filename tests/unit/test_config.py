@@ -108,3 +108,10 @@ def test_compose_sets_only_settings_that_exist() -> None:
 def test_long_data_folder_still_has_a_socket_that_can_be_bound(tmp_path: Path) -> None:
     settings = load_settings(data=tmp_path / ("x" * 200))
     assert len(settings.broker_url.removeprefix("redis+socket://")) < 108
+
+
+@pytest.mark.parametrize("text", ["*", "viewer.example", "https://viewer.example/path", "ftp://viewer.example", "null"])
+def test_an_origin_is_one_site_and_no_wild_card(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VNA_HTTP__VIEWER_ORIGINS", f'["{text}"]')
+    with pytest.raises(ConfigurationError, match="VNA_HTTP__VIEWER_ORIGINS"):
+        load_settings()

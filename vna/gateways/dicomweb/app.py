@@ -36,6 +36,7 @@ from vna.gateways.dicomweb.capabilities import capabilities, paths
 from vna.gateways.dicomweb.compress import Compression
 from vna.gateways.dicomweb.conditional import conditional
 from vna.gateways.dicomweb.context import Gateway
+from vna.gateways.dicomweb.cors import Cors
 from vna.gateways.dicomweb.credentials import Credentials
 from vna.gateways.dicomweb.errors import EXCEPTION_HANDLERS
 from vna.gateways.dicomweb.links import BASE
@@ -130,6 +131,7 @@ def build(archive: Archive) -> ASGIApp:
         routes=routes(gateway, site, throttle, credentials),
         exception_handlers=dict(EXCEPTION_HANDLERS),
         middleware=[
+            *([Middleware(Cors, settings=gateway.settings)] if gateway.settings.viewer_origins else []),
             Middleware(AccessControl, settings=gateway.settings, credentials=credentials),
             Middleware(Compression),
         ],
