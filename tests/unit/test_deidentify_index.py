@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,25 @@ def test_facets_have_no_values_that_are_not_seen(loaded: SqliteIndex, pseudonyms
     assert "ZAPHOD" not in str(found)
     assert [len(found[path]) for path in (d.PATIENT_NAME, "00080080", d.STUDY_DATE)] == [0, 0, 0]
     assert len(found[d.STUDY_UID]) == 7
+
+
+def test_facets_have_no_name_that_is_a_code_elsewhere(tmp_path: Path, pseudonyms: Pseudonyms) -> None:
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    named = []
+    for study, name, part in (
+        ("1.1", "zebra^quentin", "ZEBRA"),
+        ("1.2", "hand^anna", "HAND"),
+        ("1.3", "doe^jane", "HAND"),
+    ):
+        made = d.instance(study, terms={d.PATIENT_NAME: name, d.BODY_PART: part})
+        named.append(replace(made, attributes={**made.attributes, d.BODY_PART: {"vr": "CS", "Value": [part]}}))
+    try:
+        index.upsert(named)
+        index.refresh()
+        found = seen(index, pseudonyms).facets(Query(Level.SERIES), [d.BODY_PART], studies=True)
+        assert [(facet.value, facet.count) for facet in found[d.BODY_PART]] == [("HAND", 2)]
+    finally:
+        index.close()
 
 
 def test_locations_are_told_from_those_of_the_originals(loaded: SqliteIndex, pseudonyms: Pseudonyms) -> None:

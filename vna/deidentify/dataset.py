@@ -142,13 +142,15 @@ class _Cleaner:
             # A text so long that it is bulk data.
             return None
         # A name may be where none should be.
-        if vr in TEXTS:
-            named = tag not in DEVICE_KINDS and any(map(naming.are_in_text, values))
-            return None if named else element
-        looked_at = vr == "CS" and tag[:4] != "0028" and tag not in _TERMS
-        if looked_at and any(map(naming.are_in_code, values)):
+        is_text = vr in TEXTS
+        if may_name(tag, vr) and any(map(naming.are_in_text if is_text else naming.are_in_code, values)):
             return None
-        return element if all(is_plain(vr, value) for value in values) else None
+        return element if is_text or all(is_plain(vr, value) for value in values) else None
+
+
+def may_name(tag: str, vr: str) -> bool:
+    """Say whether a value that stays is looked through for names."""
+    return tag not in DEVICE_KINDS if vr in TEXTS else vr == "CS" and tag[:4] != "0028" and tag not in _TERMS
 
 
 def is_plain(vr: str, value: Any) -> bool:

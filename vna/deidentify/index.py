@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from vna.deidentify.dataset import Deidentifier
+from vna.deidentify.dataset import Deidentifier, may_name
 from vna.deidentify.outgoing import outgoing
 from vna.deidentify.patients import PatientLookup
 from vna.dicom.dictionary import public_vr, show_tag
@@ -27,6 +27,8 @@ from vna.domain.records import Location
 from vna.ports.index import IndexReader
 
 _PATIENT_ID = "00100020"
+_LOOKED_AT = 20
+"""Results that are looked at, of those with a value that is to be told."""
 
 
 class DeidentifiedIndex(IndexReader):
@@ -73,7 +75,14 @@ class DeidentifiedIndex(IndexReader):
         """See :meth:`vna.ports.index.IndexReader.facets`; of values, those are told that are seen."""
         seen = [path for path in paths if self._profile.searchable(path, whole=True)]
         found = self._index.facets(self._asked(query), seen, top, studies=studies) if seen else {}
-        return {path: [each for each in found.get(path, []) if self._is_seen(path, each.value)] for path in paths}
+        return {
+            path: [
+                each
+                for each in found.get(path, [])
+                if self._is_seen(path, each.value) and self._is_shown(query, path, each.value)
+            ]
+            for path in paths
+        }
 
     def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
         """See :meth:`vna.ports.index.IndexReader.locate`."""
@@ -126,6 +135,14 @@ class DeidentifiedIndex(IndexReader):
     def _is_seen(self, path: str, value: str) -> bool:
         tag = path[-8:]
         return self._deidentifier.value_may_be_seen(tag, public_vr(int(tag, 16)), value)
+
+    def _is_shown(self, query: Query, path: str, value: str) -> bool:
+        """Say whether results have a value: it goes from those where it is the name of somebody."""
+        if not may_name(path, public_vr(int(path[-8:], 16))) or "." in path:
+            return True
+        criteria = (*query.criteria, AnyOf(path, (value,)))
+        hits = self.query(replace(query, criteria=criteria, limit=_LOOKED_AT, offset=0))
+        return any("Value" in hit.attributes.get(path, {}) for hit in hits)
 
     # ---- what is told
 
