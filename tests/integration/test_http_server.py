@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -222,8 +223,17 @@ def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
             assert "Cipher is (NONE)" in s_client(gateway.port, *refused)
         assert "Cipher is ECDHE-RSA-AES256-GCM-SHA384" in s_client(gateway.port, "-tls1_2")
         assert "TLSv1.3, Cipher is" in s_client(gateway.port)
+        # A client that keeps its connection, and says nothing to the end of it, holds up no stop.
+        with context.wrap_socket(
+            socket.create_connection(("127.0.0.1", gateway.port)), server_hostname="127.0.0.1"
+        ) as idle:
+            idle.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert idle.recv(100).startswith(b"HTTP/1.1 200")
+            began = time.monotonic()
+            assert gateway.stop() == 0
+            assert time.monotonic() - began < 10
     finally:
-        assert gateway.stop() == 0
+        gateway.process.kill()
 
 
 def test_a_request_under_way_is_finished_before_it_stops(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ MOST_HEAD_BYTES = 128 << 10
 """Bytes of a request's line and fields; a little more may pass, as they come in pieces."""
 HEAD_SECONDS = 20.0
 """A connection has so long for the head of a request, and for what it still sends after it has its answer."""
+_CLOSE_SECONDS = 1.0
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
     b'{"error":"too-large","detail":"the request line and the header fields are too long"}'
@@ -81,6 +82,19 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_body:
             self._within(HEAD_SECONDS)
+
+    def shutdown(self) -> None:
+        """Close the connection when its request is answered."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(_CLOSE_SECONDS, self._abort)
+
+    def _abort(self) -> None:
+        """Wait no longer for who does not answer the close of TLS, but for who still takes what was sent."""
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(_CLOSE_SECONDS, self._abort)
+        else:
+            self.transport.abort()
 
     def _within(self, seconds: float) -> None:
         if self._limit is None:
