@@ -170,8 +170,30 @@ def test_facets_have_no_name_that_is_a_code_elsewhere(tmp_path: Path, pseudonyms
     try:
         index.upsert(named)
         index.refresh()
-        found = seen(index, pseudonyms).facets(Query(Level.SERIES), [d.BODY_PART], studies=True)
+        view = seen(index, pseudonyms)
+        found = view.facets(Query(Level.SERIES), [d.BODY_PART], studies=True)
         assert [(facet.value, facet.count) for facet in found[d.BODY_PART]] == [("HAND", 2)]
+        # Nor does a search for it tell more.
+        for value, expected in (("HAND", 2), ("ZEBRA", 0), ("FOOT", 0)):
+            query = Query(Level.SERIES, (AnyOf(d.BODY_PART, (value,)),))
+            assert (len(view.query(query)), view.count(query)) == (expected, expected)
+            assert len(view.facets(query, [d.STUDY_UID])[d.STUDY_UID]) == expected
+        with pytest.raises(InvalidQueryError):
+            view.count(Query(Level.SERIES, (AnyOf(d.BODY_PART, tuple(map(str, range(1000)))),)))
+    finally:
+        index.close()
+
+
+@pytest.mark.parametrize(("scheme", "expected"), [("DCM", 1), ("99HOUSE", 0)])
+def test_codes_of_the_house_are_not_matched(tmp_path: Path, pseudonyms: Pseudonyms, scheme: str, expected: int) -> None:
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    code = {"00080100": {"vr": "SH", "Value": ["C1"]}, "00080102": {"vr": "SH", "Value": [scheme]}}
+    made = d.instance("1.1", terms={CODE: "C1"})
+    sequence = {"00081032": {"vr": "SQ", "Value": [code]}}
+    try:
+        index.upsert([replace(made, attributes={**made.attributes, **sequence})])
+        index.refresh()
+        assert seen(index, pseudonyms).count(Query(Level.STUDY, (AnyOf(CODE, ("C1",)),))) == expected
     finally:
         index.close()
 

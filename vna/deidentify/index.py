@@ -23,12 +23,14 @@ from vna.domain.query import (
     SomeInstance,
     Words,
 )
-from vna.domain.records import Location
+from vna.domain.records import Attributes, Location
+from vna.normalise.fold import fold
 from vna.ports.index import IndexReader
 
 _PATIENT_ID = "00100020"
 _LOOKED_AT = 20
-"""Results that are looked at, of those with a value that is to be told."""
+"""Results that are looked at, of those with a value that is asked for or told."""
+_MOST_VALUES = 50
 
 
 class DeidentifiedIndex(IndexReader):
@@ -74,12 +76,13 @@ class DeidentifiedIndex(IndexReader):
     ) -> dict[str, list[Facet]]:
         """See :meth:`vna.ports.index.IndexReader.facets`; of values, those are told that are seen."""
         seen = [path for path in paths if self._profile.searchable(path, whole=True)]
-        found = self._index.facets(self._asked(query), seen, top, studies=studies) if seen else {}
+        asked = self._asked(query)
+        found = self._index.facets(asked, seen, top, studies=studies) if seen else {}
         return {
             path: [
                 each
                 for each in found.get(path, [])
-                if self._is_seen(path, each.value) and self._is_shown(query, path, each.value)
+                if self._is_seen(path, each.value) and self._is_shown(asked, path, each.value)
             ]
             for path in paths
         }
@@ -107,7 +110,7 @@ class DeidentifiedIndex(IndexReader):
                 self._check((each,))
             criteria += of_patient or (each,)
         by_identity = query.by_identity or not self._profile.options.dates
-        return replace(query, criteria=tuple(criteria), by_identity=by_identity)
+        return self._only_shown(replace(query, criteria=tuple(criteria), by_identity=by_identity))
 
     def _of_patient(self, criterion: Criterion) -> tuple[Criterion, ...] | None:
         """Return what a search by a pseudonym comes to, ``None`` for any other."""
@@ -136,19 +139,47 @@ class DeidentifiedIndex(IndexReader):
         tag = path[-8:]
         return self._deidentifier.value_may_be_seen(tag, public_vr(int(tag, 16)), value)
 
+    def _may_go(self, path: str) -> bool:
+        """Say whether a value of a path that is searched by goes from results where it tells too much."""
+        tag = path[-8:]
+        return self._profile.searchable(path, whole=True) and may_name(tag, public_vr(int(tag, 16)))
+
     def _is_shown(self, query: Query, path: str, value: str) -> bool:
-        """Say whether results have a value: it goes from those where it is the name of somebody."""
-        if not may_name(path, public_vr(int(path[-8:], 16))) or "." in path:
+        """Say whether results have a value: it goes from those where it names somebody, or is a code of the house."""
+        if not self._may_go(path):
             return True
         criteria = (*query.criteria, AnyOf(path, (value,)))
-        hits = self.query(replace(query, criteria=criteria, limit=_LOOKED_AT, offset=0))
-        return any("Value" in hit.attributes.get(path, {}) for hit in hits)
+        hits = self._index.query(replace(query, criteria=criteria, limit=_LOOKED_AT, offset=0))
+        return any(fold(value) in _texts_at(self._told(hit).attributes, path.split(".")) for hit in hits)
+
+    def _only_shown(self, query: Query) -> Query:
+        """Let nothing be asked for that no result shows: that something is found would tell it."""
+        criteria: list[Criterion] = []
+        for each in query.criteria:
+            if not isinstance(each, AnyOf) or not self._may_go(each.path):
+                criteria.append(each)
+                continue
+            if len(each.values) > _MOST_VALUES:
+                raise InvalidQueryError(f"at most {_MOST_VALUES} values are asked for together", attribute=each.path)
+            shown = (value for value in each.values if not value or self._is_shown(query, each.path, value))
+            criteria.append(AnyOf(each.path, tuple(shown)))
+        return replace(query, criteria=tuple(criteria))
 
     # ---- what is told
 
     def _told(self, hit: Hit) -> Hit:
         location = hit.location and outgoing(hit.location, self._deidentifier)
         return replace(hit, attributes=self._deidentifier.result(hit.attributes), location=location)
+
+
+def _texts_at(attributes: Attributes, path: Sequence[str]) -> Iterator[str]:
+    """Yield the values at a path, folded."""
+    tag, *below = path
+    for value in attributes.get(tag, {}).get("Value") or ():
+        if below and isinstance(value, dict):
+            yield from _texts_at(value, below)
+        elif isinstance(value, str):
+            yield fold(value)
 
 
 def _unseen(path: str, *, whole: bool = True) -> InvalidQueryError:
