@@ -76,7 +76,7 @@ def test_what_is_stored_is_told_in_bytes_by_vendor_and_tier(read_gateway: HttpGa
 
 def test_operations_tell_of_each_part_even_when_one_is_away(reader: httpx.Client) -> None:
     text = reader.get("/ui/operations/state").text
-    for label in ("Ingest rate", "Stored", "Spool", "Queue", "Workers", "Objects", "Quarantine"):
+    for label in ("Ingest rate", "Stored", "Spool", "Queue", "Workers", "Objects", "Index", "Quarantine"):
         assert f"<h2>{label}" in text, label
     # This archive has no broker and no workers: that is said, and hides nothing else.
     assert text.count('class="bad"') >= 2

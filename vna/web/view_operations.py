@@ -145,6 +145,7 @@ def state(archive: Archive, watch: Watch) -> State:
         ("Queue", lambda: [_queue(archive)]),
         ("Workers", lambda: [_workers(archive)]),
         ("Objects", lambda: [_objects(archive)]),
+        ("Index", lambda: [_index(archive)]),
         ("Quarantine", lambda: [_quarantine(archive)]),
     ]
     with ThreadPoolExecutor(len(asks) + 2) as threads:
@@ -198,6 +199,14 @@ def _stored(archive: Archive, rate: Rate) -> list[Part]:
         f" {view_text.grouped(counts.studies)} studies, {view_text.grouped(counts.patients)} patients"
     )
     return [speed, Part("Stored", True, quantities.size(counts.bytes), stored)]
+
+
+def _index(archive: Archive) -> Part:
+    archive.index.check()
+    if archive.index.outdated():
+        return Part("Index", False, "outdated", "an earlier version made it; some searches find too little: vna reindex")
+    kind = "Elasticsearch" if archive.settings.index.kind == "elasticsearch" else "SQLite"
+    return Part("Index", True, "writable", f"in {kind}")
 
 
 def _spool(archive: Archive) -> Part:
