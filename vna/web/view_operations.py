@@ -204,7 +204,7 @@ def _stored(archive: Archive, rate: Rate) -> list[Part]:
 def _index(archive: Archive) -> Part:
     archive.index.check()
     if archive.index.outdated():
-        return Part("Index", False, "outdated", "an earlier version made it; some searches find too little: vna reindex")
+        return Part("Index", False, "outdated", "an earlier version made it; to find all: vna reindex")
     kind = "Elasticsearch" if archive.settings.index.kind == "elasticsearch" else "SQLite"
     return Part("Index", True, "writable", f"in {kind}")
 
