@@ -101,6 +101,13 @@ def test_characters_that_xml_cannot_write_are_replaced() -> None:
     assert root.find("ActiveParticipant").get("UserID") == "a\ufffd\ufffd]b\ufffd"
 
 
+def test_a_message_is_one_line_whatever_somebody_wrote() -> None:
+    text = "/a\nb\r\n<c>"
+    data = to_xml(events.refused_access(ALICE, PROCESS, text, text), "archive01")
+    assert len(data.splitlines()) == 1
+    assert text in [each.text for each in parse_message(data).iter("ParticipantObjectName")]
+
+
 def test_a_syslog_message_is_framed_by_its_length_in_bytes() -> None:
     content = message(EVERY[11], "archive 01")
     head, _, body = content.partition(b"\xef\xbb\xbf")

@@ -96,7 +96,8 @@ def to_xml(event: AuditEvent, source_id: str, site: str = "") -> bytes:
     if event.target:
         _target(message, event)
     data: bytes = ET.tostring(message, encoding="utf-8")
-    return data
+    # What somebody wrote into a path or a file may have line ends, which stand in texts as they are.
+    return data.replace(b"\r", b"&#13;").replace(b"\n", b"&#10;")
 
 
 def _text(value: str) -> str:
