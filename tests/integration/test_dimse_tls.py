@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,7 +168,9 @@ def test_a_title_is_bound_to_its_certificate(secure: Secure, service: str) -> No
     assert secure.told.alerts() == []
 
 
-def test_without_a_certificate_of_the_authority_there_is_no_handshake(secure: Secure) -> None:
+def test_without_a_certificate_of_the_authority_there_is_no_handshake(
+    secure: Secure, caplog: pytest.LogCaptureFixture
+) -> None:
     secure.told.events.clear()
     with pytest.raises(UnavailableError, match="wants to see a certificate of ours"):
         secure.echo("CT01", None)
@@ -176,6 +180,11 @@ def test_without_a_certificate_of_the_authority_there_is_no_handshake(secure: Se
     alerts = secure.told.alerts()
     assert "it shows no certificate" in alerts[0].detail
     assert "its certificate is not trusted" in alerts[1].detail
+    caplog.clear()
+    caplog.set_level(logging.INFO)
+    assert answers("127.0.0.1", secure.port)
+    time.sleep(0.2)
+    assert caplog.text == "", "whoever asks whether the port answers is not worth a line"
     plain = PeerSettings(host="127.0.0.1", port=secure.port)
     with pytest.raises(UnavailableError, match="does it speak TLS there"):
         StoreAssociation(Destination("VNA", plain), "CT01", [(VERIFICATION, (IMPLICIT,))], timeout=10)

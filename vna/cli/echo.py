@@ -57,7 +57,7 @@ def echo(destination: Destination, calling: str, seconds: float) -> float:
         advice = _ADVICE.get(error.code, "its log says why").format(calling=calling, called=destination.ae_title)
         raise UnavailableError(f"{destination.where}: rejected ({error.reason}): {advice}") from error
     except UnavailableError as error:
-        message = str(error)
+        message = str(error).removeprefix(f"{destination.ae_title}: ")
         raise UnavailableError(
             message if destination.where in message else f"{destination.where}: {message}"
         ) from error

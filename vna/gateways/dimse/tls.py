@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 
+from vna.gateways.dimse.pdu import PeerClosedError
 from vna.security import tls_errors
 from vna.security.tls_peer import PeerCertificate
 
@@ -50,16 +51,24 @@ def secure(
 
     Raises
     ------
+    PeerClosedError
+        The peer went before it said anything, as whoever asks whether the port answers does.
     HandshakeError
         It came to nothing.
     """
+    until = time.monotonic() + seconds
     connection.settimeout(seconds)
     try:
+        begun = connection.recv(1, socket.MSG_PEEK)
         secured = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
     except (OSError, ValueError) as error:
         connection.close()
         raise HandshakeError(tls_errors.explain(error), alert=False) from error
+    if not begun:
+        secured.close()
+        raise PeerClosedError("closed before a handshake")
     try:
+        secured.settimeout(max(0.1, until - time.monotonic()))
         secured.do_handshake()
         return secured, PeerCertificate.of(secured)
     except (OSError, ValueError) as error:
