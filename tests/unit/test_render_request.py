@@ -19,7 +19,9 @@ def test_windows() -> None:
     assert parse_window("0.5,0.1,sigmoid") == Window(0.5, 0.1, "SIGMOID")
 
 
-@pytest.mark.parametrize("text", ["", "1", "1,0", "40,400", "1,-5,linear-exact", "nan,1", "1,inf", "1,2,linear,3", "1,2,LUT"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1,0", "40,400", "1,-5,linear-exact", "nan,1", "1,inf", "1,2,linear,3", "1,2,LUT"]
+)
 def test_no_windows(text: str) -> None:
     with pytest.raises(InvalidInputError, match="window"):
         parse_window(text)
