@@ -165,6 +165,13 @@ def test_who_was_refused_is_told(archive: RunningArchive) -> None:
     assert rejected["outcome"] == 4
     (alert,) = _listed(archive, kind=Kind.SECURITY_ALERT)
     assert alert["target"] == "/dicom-web/studies"
+    # A stranger who invents paths fills no disk with them.
+    for number in range(5):
+        path = f"{archive.web.removesuffix('/dicom-web')}/{number}{'a' * 20_000}"
+        assert httpx.get(path, headers={"Authorization": "Bearer no"}, trust_env=False).status_code == 401
+    wait_until(lambda: len(_listed(archive, kind=Kind.SECURITY_ALERT)) == 2, 10, "the first is told")
+    alert, _ = _listed(archive, kind=Kind.SECURITY_ALERT)
+    assert len(alert["target"]) < 1000
 
 
 def test_people_are_named_by_what_they_signed_in_with(archive: RunningArchive) -> None:
@@ -192,7 +199,7 @@ def test_people_are_named_by_what_they_signed_in_with(archive: RunningArchive) -
         ("instances-accessed", 0, "R"),
         ("instances-transferred", 0, "C"),
     ]
-    assert len(_listed(archive, kind=Kind.SECURITY_ALERT)) == 1
+    assert len(_listed(archive, kind=Kind.SECURITY_ALERT)) == 2
 
 
 def test_the_workers_seal_the_chain_and_it_holds(archive: RunningArchive) -> None:

@@ -34,7 +34,8 @@ def run(talk: Talk) -> bytes:
 
     async def both() -> bytes:
         loop = asyncio.get_running_loop()
-        config, state = uvicorn.Config(app, lifespan="off", log_config=None), ServerState()
+        config = uvicorn.Config(app, ws="websockets-sansio", lifespan="off", log_config=None)
+        state = ServerState()
         config.load()
         server = await loop.create_server(lambda: protocol.GuardedProtocol(config, state, {}), "127.0.0.1", 0)
         async with server:
@@ -119,6 +120,18 @@ def test_who_does_not_come_to_the_point_is_left(monkeypatch: pytest.MonkeyPatch,
         return f"{time.monotonic() - begin:.2f}".encode()
 
     assert 0.2 < float(run(talk)) < 3
+
+
+@pytest.mark.parametrize("more", [b"X: " + b"a" * 20_000 + b"\r\n", b"X: y\r\n" * 500], ids=["field", "fields"])
+def test_a_handshake_of_a_websocket_that_is_too_long_is_refused(more: bytes) -> None:
+    fields = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    fields += b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(_GET + fields + more + b"\r\n")
+        return await reader.read()
+
+    assert run(talk).startswith(b"HTTP/1.1 431")
 
 
 def test_a_slow_answer_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,8 @@ _WORK_ITEMS: dict[str, Action] = {
     **dict.fromkeys(("subscribe", "unsubscribe", "suspend-subscription"), "U"),
 }
 _LONGEST_REASONS = 500
+_LONGEST_PATH = 500
+_AREAS = ("/dicom-web/", "/ui/", "/ohif/", "/metrics")
 ANONYMOUS = "anonymous"
 """Who asks without credentials."""
 
@@ -95,6 +97,11 @@ def user_of(scope: Scope) -> str:
     """Return whose the credentials of a request were, as access control has noted it."""
     principal = scope.get("state", {}).get("principal")
     return str(getattr(principal, "name", "")) or ANONYMOUS
+
+
+def _area(path: str) -> str:
+    """Return the part of the archive that a path lies in, empty for none."""
+    return next((area for area in _AREAS if path.startswith(area)), "")
 
 
 def _location(message: Message) -> str:
@@ -207,11 +214,12 @@ class Audited:
         return lambda: self._retrieved(answered)
 
     def _refused(self, answered: _Answered) -> None:
-        client, path = answered.client, str(answered.scope["path"])
+        client, path = answered.client, str(answered.scope["path"])[:_LONGEST_PATH]
         detail = f"{answered.scope.get('method', 'WebSocket')} refused with {answered.status}"
         event = events.refused_access(client, self._archive.process, path, detail)
         # By resource: a client that tries every study is one event a minute, with the first path it tried.
-        key = ("refused", client, answered.name or path.split("/")[1], answered.status)
+        # What is no resource is one event, too, whatever a stranger calls it.
+        key = ("refused", client, answered.name or _area(path), answered.status)
         self._archive.audit.repeated(key, event)
 
     def _searched(self, answered: _Answered) -> None:

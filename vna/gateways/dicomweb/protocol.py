@@ -54,6 +54,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; refuse a handshake whose lines are too long for who takes it."""
+        super().handle_websocket_upgrade()
+        taken = getattr(self.transport.get_protocol(), "handshake_initiated", True)
+        if not taken and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
