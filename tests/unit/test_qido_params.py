@@ -155,6 +155,14 @@ def test_fields_to_include() -> None:
     assert parse(Level.STUDY, ("includefield", "all")).include_all
 
 
+def test_more_fields_than_anybody_reads_are_refused() -> None:
+    fields = [f"{number:08X}" for number in range(0x00400000, 0x00400000 + 400)]
+    assert len(parse(Level.INSTANCE, ("includefield", ",".join(fields[:300]))).include) == 300
+    for given in ([("includefield", ",".join(fields))], [("includefield", each) for each in fields]):
+        with pytest.raises(InvalidQueryError, match="at most 300"):
+            parse(Level.INSTANCE, *given)
+
+
 def test_paging() -> None:
     request = parse(Level.STUDY, ("limit", "10"), ("offset", "20"))
     assert (request.limit, request.offset) == (10, 20)

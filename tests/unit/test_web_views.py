@@ -45,6 +45,12 @@ def test_what_is_no_page_is_the_first(page: str) -> None:
     assert asked(page=page, sort="size", when="ever") == Asked()
 
 
+def test_no_page_has_more_links_than_somebody_chooses_values() -> None:
+    state = Asked.parse([("body", str(number)) for number in range(5000)])
+    assert len(state.facets) == 50
+    assert len(state.chips) == 50
+
+
 def test_criteria_of_words_fields_and_dates() -> None:
     found = asked(q="Dörr,CT", name="Doe", id="A?", accession="7", birth="1950-01-02", when="week").criteria(TODAY)
     assert found == (

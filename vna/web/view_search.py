@@ -14,6 +14,8 @@ from vna.search.matching import criteria_for
 
 SORTS = ("-date", "date", "name", "-name")
 MOST_PAGE = 100_000
+MOST_CHOSEN = 50
+"""Values of facets that are chosen together, at most: each is a link that has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ class Asked:
         for key, raw in parameters:
             value = raw.strip()
             if key in keys and value:
-                facets[key, value] = None
+                if len(facets) < MOST_CHOSEN:
+                    facets[key, value] = None
             elif value:
                 given[key] = value
         page = given.get("page", "1")

@@ -20,6 +20,7 @@ _PAGE = ("limit", "offset")
 _ELSEWHERE = frozenset({"accept", "charset"})
 # It tells in what zone the times of a request are (PS3.18 8.3.4.1.1), and is no key.
 _ZONE = "00080201"
+_MOST_FIELDS = 300
 PARAMETERS = ("includefield", *_PAGE, *_FLAGS)
 """Query parameters of a search other than attributes."""
 _NAMES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
@@ -93,6 +94,8 @@ def parse_search(
             names = [part.strip() for part in value.split(",") if part.strip()]
             include_all |= ALL in names
             include |= {path_of(part, creators) for part in names if part != ALL and not is_creator(part)}
+            if len(include) > _MOST_FIELDS:
+                raise InvalidQueryError(f"{name}: at most {_MOST_FIELDS} are named, or {ALL}", attribute=name)
         elif is_creator(name):
             continue
         elif name in _PAGE or name in _FLAGS or name in _ELSEWHERE:
