@@ -245,6 +245,13 @@ def test_what_may_show_a_name_is_withheld(stored: dict[str, Stored]) -> None:
         ("00080016", "UI", "1.2.840.10008.5.1.4.1.1.7"),
     ):
         assert refusal(ct | {tag: {"vr": vr, "Value": [value]}}), tag
+    assert refusal(ct | {"00280301": {"vr": "CS", "Value": ["NO", "YES"]}})
+    assert refusal(stored["rtdose.dcm"].metadata.header.attributes | {"00280301": {"vr": "CS", "Value": ["YES"]}})
+    frame = {"00089007": {"vr": "CS", "Value": ["DERIVED", "SECONDARY", "SCREEN"]}}
+    group = {"vr": "SQ", "Value": [{"00189329": {"vr": "SQ", "Value": [frame]}}]}
+    assert "ORIGINAL" in refusal(
+        ct | {"00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2.1"]}, "52009230": group}
+    )
     own = replace(stored["CT_small.dcm"].metadata.header, transfer_syntax="1.2.840.113619.5.2")
     metadata = replace(stored["CT_small.dcm"].metadata, header=own)
     assert "1.2.840.113619.5.2" in replace(stored["CT_small.dcm"], metadata=metadata).made().refusal
@@ -264,6 +271,13 @@ def test_what_may_show_a_name_is_withheld(stored: dict[str, Stored]) -> None:
     assert [item.uids for item in view.release(both)] == [both[1].uids]
     with pytest.raises(WithheldError, match="BurnedInAnnotation"):
         view.release(both[:1])
+
+
+def test_pixels_within_a_sequence_are_another_image(tmp_path: Path) -> None:
+    item = {"7FE00010": {"vr": "OB", "InlineBinary": "AAAA"}, "00280010": {"vr": "US", "Value": [1]}}
+    data_set = {"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00081140": {"vr": "SQ", "Value": [item]}}
+    made = Deidentifier(Profile(Options()), Pseudonyms(FolderStore(tmp_path))).data_set(data_set)
+    assert made["00081140"]["Value"] == [{"00280010": {"vr": "US", "Value": [1]}}]
 
 
 def test_dates_and_descriptors_stay_where_a_setting_says_so(stored: dict[str, Stored]) -> None:

@@ -9,7 +9,7 @@ from vna.deidentify.naming import Naming
 from vna.deidentify.profile import NUMBERS, TEXTS, Action, Profile
 from vna.deidentify.pseudonyms import Pseudonyms
 from vna.deidentify.safe import CODING_SCHEME, DEVICE_KINDS, PUBLIC_SCHEMES, TEXTS_OF_A_CODE
-from vna.dicom.dictionary import BULK_VRS
+from vna.dicom.dictionary import BULK_VRS, PIXEL_TAGS
 from vna.domain.records import Attributes
 from vna.normalise.terms import private_creator
 
@@ -137,6 +137,9 @@ class _Cleaner:
             items = [self._data_set(item, naming, depth + 1) if isinstance(item, dict) else {} for item in values]
             return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         if vr in BULK_VRS:
+            if depth and int(tag, 16) in PIXEL_TAGS:
+                # Another image than the one that is looked at (pixels.py).
+                return None
             return element if element.keys() & {"InlineBinary", "BulkDataURI"} else None
         if not isinstance(values, list):
             # A text so long that it is bulk data.

@@ -6,6 +6,8 @@ of object; what is not known to be free of names is withheld.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vna.dicom.dictionary import uid_name
 from vna.domain.records import Attributes
 
@@ -48,18 +50,19 @@ def refusal(attributes: Attributes) -> str:
     kind = uid_name(sop_class) or f"SOP class {sop_class}"
     if sop_class.startswith((_REPORTS, _DOCUMENTS)):
         return f"{kind}: its text is not de-identified"
-    if _first(attributes, "00280302") not in {"", "NO"}:
+    features = _values(attributes, "00280302")
+    if features and not _all_no(features):
         return "RecognizableVisualFeatures (0028,0302) says that a face may be recognised in it"
     if any(_is_embedded(attributes, tag) for tag in attributes if tag[:2] == "60"):
         return "an overlay lies in unused bits of its pixels"
-    burned = _first(attributes, "00280301")
-    if burned == "NO" or sop_class in _COMPUTED:
-        return ""
-    if burned:
+    burned = _values(attributes, "00280301")
+    if burned and not _all_no(burned):
         return "BurnedInAnnotation (0028,0301) says that its pixels may hold a name"
+    if burned or sop_class in _COMPUTED:
+        return ""
     if sop_class not in _ACQUIRED:
         return f"{kind}: nothing says that its content holds no name, BurnedInAnnotation (0028,0301) is missing"
-    if _image_type(attributes)[:2] != ["ORIGINAL", "PRIMARY"]:
+    if any(each[:2] != ["ORIGINAL", "PRIMARY"] for each in (_image_type(attributes), *_frame_types(attributes))):
         return f"{kind}: it is no ORIGINAL PRIMARY image, and BurnedInAnnotation (0028,0301) is missing"
     return ""
 
@@ -72,11 +75,30 @@ def _is_embedded(attributes: Attributes, tag: str) -> bool:
 def _values(attributes: Attributes, tag: str) -> list[str]:
     element = attributes.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
-    return [str(value).strip().upper() for value in values] if isinstance(values, list) else []
+    found = [str(value or "").strip().upper() for value in values] if isinstance(values, list) else []
+    return found if any(found) else []
+
+
+def _all_no(values: list[str]) -> bool:
+    return set(values) == {"NO"}
 
 
 def _first(attributes: Attributes, tag: str) -> str:
     return (_values(attributes, tag) or [""])[0]
+
+
+def _frame_types(attributes: Attributes) -> Iterator[list[str]]:
+    """Yield Frame Type (0008,9007) of the frames of an enhanced image (PS3.3 C.8.16.1): its own type may say less."""
+    for group in _items(attributes, "52009229", "52009230"):
+        for tag in group:
+            yield from (_values(item, "00089007") for item in _items(group, tag) if "00089007" in item)
+
+
+def _items(attributes: Attributes, *tags: str) -> Iterator[Attributes]:
+    for tag in tags:
+        element = attributes.get(tag, {})
+        if element.get("vr") == "SQ":
+            yield from (item for item in element.get("Value") or () if isinstance(item, dict))
 
 
 def _image_type(attributes: Attributes) -> list[str]:
