@@ -206,3 +206,13 @@ def test_a_viewer_of_elsewhere_reads_dicomweb_if_it_is_named_and_has_a_key(gatew
     assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, named["Origin"])
     page = gateway.client.get(f"{gateway.url}/ui/sign-in", headers=named)
     assert "Access-Control-Allow-Origin" not in page.headers
+
+
+def test_behind_a_proxy_with_tls_no_cookie_goes_without(tmp_path: Path) -> None:
+    behind = HttpGateway(tmp_path, VNA_HTTP__ALLOW_ANONYMOUS="never", VNA_HTTP__BASE_URL="https://archive.example")
+    try:
+        given = httpx.get(f"{behind.url}/ui/sign-in", trust_env=False).headers.get_list("set-cookie")
+        assert given
+        assert all("Secure" in each for each in given)
+    finally:
+        assert behind.stop() == 0

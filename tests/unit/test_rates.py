@@ -8,7 +8,7 @@ from vna.config import RateSettings
 from vna.gateways.dicomweb.rates import PICTURE, STORE, WHOLE, RateLimits, cost
 from vna.security.limits import NO_LIMITS
 from vna.security.principals import Principal, Role
-from vna.security.rates import Rates
+from vna.security.rates import Rates, whose
 
 
 class Clock:
@@ -16,6 +16,21 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("", ""),
+    ],
+)
+def test_one_machine_has_the_addresses_of_a_network(address: str, counted: str) -> None:
+    assert whose(address) == counted
 
 
 def test_a_bucket_is_full_at_first_and_fills_at_its_rate() -> None:

@@ -103,9 +103,9 @@ def page_route(site: Site, method: str, path: str, name: str, handler: Handler) 
     return Route(path, endpoint, methods=[method], name=name)
 
 
-def over_tls(site: Site, request: Request) -> bool:
+def over_tls(request: Request) -> bool:
     """Say whether the browser speaks TLS, to this gateway or to a proxy in front: then cookies are for TLS alone."""
-    return request.url.scheme == "https" or site.archive.settings.http.base_url.startswith("https:")
+    return request.url.scheme == "https" or bool(request.app.state.base_url.startswith("https:"))
 
 
 @lru_cache(1)
@@ -225,9 +225,7 @@ def form_token(request: Request) -> str:
 def keep_token(request: Request, answer: Response, token: str) -> Response:
     """Give the browser its token, which no script reads and no other site makes it send."""
     if request.cookies.get(TOKEN_COOKIE) != token:
-        answer.set_cookie(
-            TOKEN_COOKIE, token, path="/ui/", httponly=True, samesite="strict", secure=request.url.scheme == "https"
-        )
+        answer.set_cookie(TOKEN_COOKIE, token, path="/ui/", httponly=True, samesite="strict", secure=over_tls(request))
     return answer
 
 

@@ -61,7 +61,7 @@ async def open_share(site: Site, request: Request) -> Response:
     if share is None:
         return problem(request, 404, "This link opens nothing", "It is over, or was revoked. Ask who sent it to you.")
     answer = RedirectResponse("/ui/shared", 303)
-    secure = over_tls(site, request)
+    secure = over_tls(request)
     seconds = max(0, int(share.expires - time.time()))
     answer.set_cookie(SHARE_COOKIE, token, max_age=seconds, path="/", httponly=True, samesite="lax", secure=secure)
     answer.headers["Referrer-Policy"] = "no-referrer"

@@ -14,6 +14,7 @@ from vna.domain.errors import InvalidInputError
 from vna.security.accounts import User
 from vna.security.audit_events import authentication
 from vna.security.principals import Principal
+from vna.security.rates import whose
 from vna.security.sessions import SECONDS
 from vna.security.throttle import Throttle, TooManyTriesError
 from vna.web.pages_http import (
@@ -109,7 +110,7 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
 
 async def _tried(site: Site, throttle: Throttle, request: Request, name: str, password: str) -> User | None:
     """Return the user whose name and password are right; raises ``TooManyTriesError``."""
-    address = request.client.host if request.client else ""
+    address = whose(request.client.host) if request.client else ""
     return await throttle.tried(name, address, lambda: site.in_thread(site.archive.accounts.sign_in, name, password))
 
 
@@ -143,13 +144,13 @@ def _form(request: Request, template: str, status: int = 200, **context: object)
 
 async def _signed_in(site: Site, request: Request, user: User, target: str) -> Response:
     session = await site.in_thread(site.archive.sessions.issue, user)
-    return with_session(site, request, session, target)
+    return with_session(request, session, target)
 
 
-def with_session(site: Site, request: Request, session: str, target: str) -> Response:
+def with_session(request: Request, session: str, target: str) -> Response:
     """Send a browser on with a session."""
     answer = RedirectResponse(target, 303)
-    secure = over_tls(site, request)
+    secure = over_tls(request)
     answer.set_cookie(COOKIE, session, max_age=SECONDS, path="/", httponly=True, samesite="lax", secure=secure)
     return answer
 

@@ -92,4 +92,4 @@ async def _finish(site: Site, request: Request, kept: dict[str, str]) -> Respons
         )
     session = await site.in_thread(site.archive.sessions.issue_external, found.name, found.role, found.limits)
     tell(site, request, found.name)
-    return with_session(site, request, session, kept["next"])
+    return with_session(request, session, kept["next"])

@@ -138,6 +138,7 @@ def build(archive: Archive) -> ASGIApp:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.base_url = gateway.settings.base_url
     audited = Audited(app, archive)
     return gateway.metrics.count(ahead(audited, gateway.pictures.prepare))
 

@@ -14,7 +14,7 @@ from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.protocol import CERTIFICATE
 from vna.security.accounts import KEY_PREFIX
 from vna.security.principals import Principal
-from vna.security.rates import Rates
+from vna.security.rates import Rates, whose
 from vna.security.throttle import Throttle, TooManyTriesError
 from vna.web.shares import SHARE_COOKIE
 from vna.web.sign_in import COOKIE
@@ -66,7 +66,7 @@ class Credentials:
         """
         scheme, _, value = connection.headers.get("authorization", "").strip().partition(" ")
         value = value.strip()
-        address = connection.client.host if connection.client else ""
+        address = whose(connection.client.host) if connection.client else ""
         if scheme.lower() == "bearer":
             return await self._bearer(value, address, connection.scope.get("state", {}).get(CERTIFICATE, ""))
         if scheme.lower() == "basic":

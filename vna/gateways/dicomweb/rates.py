@@ -12,7 +12,7 @@ from vna.config import RateSettings
 from vna.gateways.dicomweb.errors import error_response
 from vna.gateways.dicomweb.links import BASE
 from vna.security.principals import Principal
-from vna.security.rates import Rates
+from vna.security.rates import Rates, whose
 
 _STORE = re.compile(rf"{BASE}/studies(/[^/]+)?")
 _PICTURE = re.compile(rf"{BASE}/(wado|.*/(rendered|thumbnail))")
@@ -65,4 +65,4 @@ def _subject(scope: Scope) -> str:
     if isinstance(principal, Principal) and principal.means != "network":
         return f"{principal.means} {principal.name}"
     client = scope.get("client")
-    return f"from {client[0] if client else ''}"
+    return f"from {whose(client[0]) if client else ''}"
