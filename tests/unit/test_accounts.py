@@ -135,6 +135,25 @@ def test_a_session_names_its_user_until_something_changes(store: FolderStore, ac
     assert sessions.read(session) is None
 
 
+def test_a_session_is_over_for_every_copy_when_its_user_signs_out(
+    store: FolderStore, accounts: Accounts, clock: Clock
+) -> None:
+    accounts.add_user("ann", Role.VIEWER, "a much longer phrase")
+    sessions = Sessions(store, accounts, clock)
+    first = sessions.issue(accounts.user("ann"))
+    clock.now += 1
+    second = sessions.issue(accounts.user("ann"))
+    sessions.end(first)
+    sessions.end("no session")
+    sessions.end(sessions.seal("a text", 60))
+    assert sessions.read(first) is None
+    assert sessions.read(second) is not None
+    clock.now += SECONDS
+    sessions.end(third := sessions.issue(accounts.user("ann")))
+    assert sessions.read(third) is None
+    assert len(list(store.list("security/sessions-ended/"))) == 1
+
+
 @pytest.mark.parametrize("change", ["name", "until", "mark", "signature", "cut", "strange"])
 def test_a_forged_session_is_nobody(store: FolderStore, accounts: Accounts, clock: Clock, change: str) -> None:
     sessions = Sessions(store, accounts, clock)

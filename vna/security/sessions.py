@@ -1,7 +1,7 @@
 """Sessions of the pages: a signed cookie that names a user, for a working day at most.
 
-A session ends with its time, and at once when the user's password, role or
-state has changed.
+A session ends with its time, when its user signs out, and at once when the
+user's password, role or state has changed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _EXTERNAL, _LIMITS, _SEAL = "as-", "~", "seal"
 # A browser keeps cookies of up to 4096 bytes.
 _LONGEST_MARK = 3000
 _SECRET = "security/session-secret"  # noqa: S105 - a key in the object store
+_ENDED = "security/sessions-ended/"
 
 
 class Sessions:
@@ -89,6 +90,8 @@ class Sessions:
         parts = self._parts(session)
         if parts is None or parts[1] == _SEAL:
             return None
+        if self._objects.head(_ended_key(session)) is not None:
+            return None
         name, mark = parts
         if mark.startswith(_EXTERNAL):
             role, told, limits = mark.removeprefix(_EXTERNAL).partition(_LIMITS)
@@ -104,8 +107,26 @@ class Sessions:
             return None
         return Principal(user.name, user.role, "session", must_change_password=user.must_change, limits=user.limits)
 
+    def end(self, session: str) -> None:
+        """Have a session be over before its time, whoever has a copy of it; one that is none is let be."""
+        parts = self._parts(session)
+        if parts is None or parts[1] == _SEAL:
+            return
+        self._objects.put(_ended_key(session), b"")
+        for info in self._objects.list(_ENDED):
+            until = int(info.key.removeprefix(_ENDED).partition("-")[0])
+            if until > self._clock():
+                break
+            self._objects.delete(info.key)  # over by its time, too
+
     def _sign(self, body: str) -> str:
         return hmac.new(self._secret, body.encode(), hashlib.sha256).hexdigest()
+
+
+def _ended_key(session: str) -> str:
+    """Return where it is written that a session is over; keys come in the order of the sessions' ends."""
+    until = int(session.split(".")[1])
+    return f"{_ENDED}{until:012d}-{hashlib.sha256(session.encode()).hexdigest()[:32]}"
 
 
 def _encode(text: str) -> str:

@@ -67,6 +67,7 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
         principal = getattr(request.state, "principal", None)
         if principal is not None:
             tell(site, request, principal.name, login=False)
+        await site.in_thread(site.archive.sessions.end, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/ui/sign-in", 303)
         answer.delete_cookie(COOKIE, path="/")
         return answer
