@@ -93,6 +93,23 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert "nowhere" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["up", "spool", "load /etc/hosts", "status"])
+def test_a_data_folder_that_cannot_be_made_is_named(command: str) -> None:
+    done = vna(Path("/proc/nowhere"), *command.split())
+    assert done.returncode == 1
+    assert "/proc/nowhere" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_links_are_not_followed_and_that_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "links"
+    folder.mkdir()
+    (folder / "link.dcm").symlink_to(tmp_path / "elsewhere.dcm")
+    (tmp_path / "elsewhere.dcm").write_bytes(part10())
+    done = vna(tmp_path / "data", "load", str(folder))
+    assert "links are not followed" in done.stderr
+
+
 @pytest.mark.parametrize("variable", ["VNA_DIMSE__PORT", "VNA_HTTP__PORT"])
 def test_up_names_the_setting_of_a_port_in_use(tmp_path: Path, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:

@@ -86,7 +86,9 @@ def command() -> None:
 
 @command.command("list")
 @_filters
-@click.option("--limit", default=100, show_default=True, help="Most lines printed, the newest first.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most lines printed, the newest first."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(limit: int, as_json: bool, **options: Any) -> None:
     """List events, the newest first, whether they are sealed already or not."""

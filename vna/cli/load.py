@@ -49,8 +49,9 @@ def command(folder: Path, again: bool) -> None:
     """Take in every DICOM file below FOLDER (or one file).
 
     Works on this host's spool, whether the archive runs or not. Interrupted, the
-    same command goes on where it was. Files that are not DICOM are skipped;
-    broken ones go to quarantine with a reason, and the exit code is 1.
+    same command goes on where it was. Files that are not DICOM are skipped, and
+    symbolic links are not followed; broken files go to quarantine with a reason,
+    and the exit code is 1.
     """
     started = time.monotonic()
     columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -59,6 +60,8 @@ def command(folder: Path, again: bool) -> None:
         if again:
             done.forget()
         total = sum(1 for _ in find_files(folder))
+        if not total:
+            click.echo(f"there is no regular file below {folder}; symbolic links are not followed", err=True)
         committer = archive.committer()
         try:
             with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

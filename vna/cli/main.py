@@ -76,3 +76,8 @@ def main() -> None:
     except ArchiveError as error:
         click.echo(f"vna: {error}", err=True)
         sys.exit(1)
+    except OSError as error:  # a folder that is not there or may not be written, a full disk
+        if error.filename is None:
+            raise
+        click.echo(f"vna: {error.filename}: {error.strerror}", err=True)
+        sys.exit(1)
