@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from vna.domain import errors
-from vna.gateways.dicomweb.errors import archive_error
+from vna.gateways.dicomweb.errors import archive_error, framework_error
 
 REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
 STATUS = {
@@ -42,3 +43,14 @@ def test_the_answer_has_one_shape(kind: type[errors.ArchiveError]) -> None:
     assert set(data) == {"error", "detail"}
     assert data["detail"] == "the reason"
     assert ("retry-after" in answer.headers) == kind.retry
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "shown_as"),
+    [("/ui/nowhere", b"text/html,*/*;q=0.8", "text/html"), ("/dicom-web/nowhere", b"text/html", "application/json")],
+)
+def test_a_page_that_is_not_there_is_told_as_a_page(path: str, accept: bytes, shown_as: str) -> None:
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"accept", accept)], "query_string": b""}
+    answer = framework_error(Request(scope), HTTPException(404))
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith(shown_as)

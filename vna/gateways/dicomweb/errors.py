@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from vna.domain import errors
+from vna.web.pages_http import problem
 
 RETRY_AFTER_SECONDS = 10
 
@@ -91,6 +92,8 @@ def framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     detail = f"{request.method} {request.url.path}: {error.detail}"
+    if request.url.path.startswith("/ui") and "text/html" in request.headers.get("accept", ""):
+        return problem(request, error.status_code, phrase, "There is no such page. Was its address typed?")
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # The router names the methods of the first route that has the path; each method has its own here.
