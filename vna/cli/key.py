@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from vna.cli.open_archive import open_archive
 from vna.cli.user import ONLY
@@ -49,7 +49,9 @@ def show() -> None:
     if not keys:
         click.echo("there is no API key; to make one: vna key add NAME --role viewer")
         return
-    table = Table("id", "name", "role", "only", "certificate", "ends", box=None, pad_edge=False)
+    # What does not fit goes on in the next line: an id that is cut off is of no use.
+    others = (Column(name, overflow="fold") for name in ("name", "role", "only", "certificate", "ends"))
+    table = Table(Column("id", no_wrap=True), *others, box=None, pad_edge=False)
     for key in keys:
         ends = datetime.fromtimestamp(key.expires, UTC).strftime("%Y-%m-%d %H:%M UTC") if key.expires else "never"
         table.add_row(key.id, key.name, key.role, "\n".join(key.limits.texts), key.certificate[:16], ends)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from vna.cli.open_archive import open_archive
 from vna.domain.errors import NotFoundError
@@ -43,7 +43,9 @@ def show() -> None:
     if not shares:
         click.echo("nothing is shared; to share a study: vna share add STUDY_INSTANCE_UID")
         return
-    table = Table("id", "study", "by", "ends", "shows", "for", box=None, pad_edge=False)
+    # What does not fit goes on in the next line: an id that is cut off is of no use.
+    others = (Column(name, overflow="fold") for name in ("study", "by", "ends", "shows", "for"))
+    table = Table(Column("id", no_wrap=True), *others, box=None, pad_edge=False)
     for share in shares:
         ends = datetime.fromtimestamp(share.expires, UTC).strftime("%Y-%m-%d %H:%M UTC")
         shows = "pictures" if share.hide_patient else "everything"

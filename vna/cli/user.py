@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from vna.cli.open_archive import open_archive
 from vna.security.limits import Limits
@@ -48,7 +48,8 @@ def show() -> None:
     if not users:
         click.echo("there is no user; `vna up` makes the first one, or: vna user add NAME --role administrator")
         return
-    table = Table("name", "role", "only", "state", box=None, pad_edge=False)
+    columns = (Column(name, overflow="fold") for name in ("name", "role", "only", "state"))
+    table = Table(*columns, box=None, pad_edge=False)
     for user in users:
         state = "disabled" if user.disabled else "has a one-time password" if user.must_change else ""
         table.add_row(user.name, user.role, "\n".join(user.limits.texts), state)
