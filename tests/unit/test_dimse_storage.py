@@ -33,6 +33,7 @@ from tests.support.dimse import (
     store,
     store_rq,
 )
+from tests.support.ports import wait_until
 from vna.gateways.dimse.contexts import Supported
 from vna.gateways.dimse.negotiation import accept, parse_request
 from vna.gateways.dimse.pdu import PduStream
@@ -291,8 +292,7 @@ def test_stop_ends_an_idle_association_now_and_a_busy_one_after_its_instance(rec
     idle.send(store(1, "1.2.1"))
     assert idle.status() == 0
     busy.send(pdu(4, P))
-    while not os.listdir(receiver.spool.partial):
-        pass
+    wait_until(lambda: busy.association._message is not None, 10, "the instance has begun")
     idle.association.stop()
     busy.association.stop()
     assert idle.read() == (7, bytes((0, 0, 0, 0)))

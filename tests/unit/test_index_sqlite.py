@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,11 @@ def test_an_index_of_an_earlier_version_says_so_until_it_is_rebuilt(index: Sqlit
         pass
     assert not index.outdated()
     index.close()
+
+
+def test_many_open_a_new_index_at_once(tmp_path: Path) -> None:
+    for number in range(40):
+        index = SqliteIndex(tmp_path / str(number) / "index.sqlite")
+        with ThreadPoolExecutor(6) as threads:
+            assert list(threads.map(index.get_state, ["counter"] * 6)) == [None] * 6
+        index.close()

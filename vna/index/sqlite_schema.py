@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from vna.ports.index import LAYOUT
 
 BUSY_SECONDS = 20.0
 """How long a write waits for the writes of other processes."""
+_BUSY_PAUSE_SECONDS = 0.01
 
 CONTROL = """
 CREATE TABLE IF NOT EXISTS content (one INTEGER PRIMARY KEY CHECK (one = 1), file TEXT NOT NULL);
@@ -111,7 +113,6 @@ CREATE TABLE superseded (
 # FULL: a worker drops the spool entry once the upsert returned, so a power cut must not take it back.
 # The checkpoint after 32 MiB, not 4, keeps the second writing of each page away from most batches.
 _PRAGMAS = """
-PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 8000;
 PRAGMA journal_size_limit = 67108864;
@@ -135,12 +136,27 @@ def connect(file: Path, *, create: bool = False) -> sqlite3.Connection:
     )
     connection.create_function("regexp", 2, _regexp, deterministic=True)
     try:
+        _write_ahead(connection)
         for pragma in _PRAGMAS.strip().splitlines():
             connection.execute(pragma)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let the journal be written ahead. Of several that open a new file at once, SQLite refuses some without a wait."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 @lru_cache(maxsize=256)
