@@ -11,6 +11,8 @@ from vna.domain.errors import InvalidInputError
 
 SHORTEST = 12
 LONGEST = 256
+_KINDS = 5  # of characters
+_TELLING = 3  # shorter names are within many words
 # 16 MiB and some 40 ms for one guess.
 _COST, _BLOCK, _PARALLEL = 1 << 14, 8, 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -22,8 +24,10 @@ def check_new(password: str, name: str) -> None:
         raise InvalidInputError(f"a password has at least {SHORTEST} characters")
     if len(password) > LONGEST:
         raise InvalidInputError(f"a password has at most {LONGEST} characters")
-    if len(set(password)) < 5 or name.lower() in password.lower():
-        raise InvalidInputError("this password is too easy to guess")
+    if len(set(password)) < _KINDS:
+        raise InvalidInputError(f"a password has at least {_KINDS} different characters")
+    if len(name) >= _TELLING and name.lower() in password.lower():
+        raise InvalidInputError("a password does not have its user's name in it")
 
 
 def one_time() -> str:

@@ -28,6 +28,7 @@ for (const image of all(".picture img")) {
 
 async function fill(target, url) {
   const answer = await fetch(url, { headers: { Accept: "text/html" }, cache: "no-store" });
+  if (answer.redirected) return location.reload();  // the session has ended: the whole page asks to sign in
   if (!answer.ok) throw new Error(String(answer.status));
   // Own pages, escaped by the server: same trust as the page itself.
   const part = new DOMParser().parseFromString(await answer.text(), "text/html");

@@ -15,6 +15,7 @@ export async function ask(url, accept, signal) {
     throw new Problem("the archive does not answer");
   }
   if (answer.ok) return answer;
+  if (answer.status === 401) throw new Problem("your session has ended: load this page again to sign in");
   let reason = `the archive answered ${answer.status}`;
   try {
     reason = (await answer.json()).detail ?? reason;
