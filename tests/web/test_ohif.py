@@ -23,6 +23,7 @@ __all__ = ["browser"]
 # Stored native, and in JPEG 2000, which OHIF decodes by itself.
 PHRASE = "a much longer phrase"
 STUDIES = ("CT_small.dcm", "693_J2KI.dcm")
+WITHOUT_MODALITY = "image6.dcm"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
     gateway = HttpGateway(tmp_path_factory.mktemp("ohif"), develop=False, **settings)
     gateway.archive.accounts.add_user("ann", Role.VIEWER, PHRASE)
     try:
-        yield filled(gateway, [real_file(name) for name in STUDIES])
+        yield filled(gateway, [real_file(name) for name in (*STUDIES, WITHOUT_MODALITY)])
     finally:
         gateway.stop()
 
@@ -72,6 +73,14 @@ def test_somebody_who_signed_in_comes_from_words_to_a_picture_and_no_other_host_
             # The tour of a first visit would lie over the picture.
             assert view.page.locator(".shepherd-element").count() == 0
         assert view.strangers == []
+        assert view.errors == []
+
+
+def test_its_list_has_a_study_of_which_no_modality_is_known(browser: Browser, archive: HttpGateway) -> None:
+    with watched(browser, archive.url) as view:
+        view.page.goto("/ohif/")
+        sign_in(view.page, "ann", PHRASE)
+        view.page.get_by_text("noisy feather").first.wait_for()
         assert view.errors == []
 
 

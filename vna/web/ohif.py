@@ -95,6 +95,23 @@ _CONFIG = {
     "defaultDataSourceName": "archive",
     "dataSources": [_SOURCE],
 }
+# OHIF counts the values of Modalities in Study where there are none, as PS3.18 F.2.5 writes what is empty; its list
+# of studies is then a message of failure, for the sake of one study.
+_EMPTY_MODALITIES = """
+const answered = Object.getOwnPropertyDescriptor(XMLHttpRequest.prototype, "response");
+Object.defineProperty(XMLHttpRequest.prototype, "response", {
+  ...answered,
+  get() {
+    const answer = answered.get.call(this);
+    if (this.responseType === "json" && Array.isArray(answer)) {
+      for (const study of answer) {
+        if (study?.["00080061"]) study["00080061"].Value ??= [];
+      }
+    }
+    return answer;
+  },
+});
+"""
 
 
 def installed(folder: Path) -> bool:
@@ -110,6 +127,7 @@ def configuration() -> str:
         "for (const source of window.config.dataSources) {\n"
         "  Object.assign(source.configuration, { wadoUriRoot: root, qidoRoot: root, wadoRoot: root });\n"
         "}\n"
+        f"{_EMPTY_MODALITIES}"
     )
 
 
