@@ -59,7 +59,7 @@ def test_a_key_may_what_its_role_may(gateway: HttpGateway) -> None:
     assert store(gateway, bearer(sender)) == 200
     refused = gateway.client.get(f"{gateway.url}/metrics", headers=bearer(viewer))
     assert refused.status_code == 403
-    assert "workstation (viewer) may not observe" in refused.json()["detail"]
+    assert "workstation (viewer) may not see the state" in refused.json()["detail"]
     assert gateway.client.get(f"{gateway.url}/metrics", headers=bearer(sender)).status_code == 200
 
 
