@@ -249,6 +249,10 @@ function fail(error, picture) {
   if (picture) by("bottom-left").textContent = `${state.at + 1} / ${state.pictures.length}`;
   const reason = error.message || "the viewer failed";
   say("This cannot be shown", reason[0].toUpperCase() + reason.slice(1));
+  if (picture && !picture.has && ["SR", "DOC"].includes(picture.modality)) {
+    const link = Object.assign(document.createElement("a"), { href: picture.url.replace(/\/frames\/\d+$/, "/rendered"), textContent: "Read the document" });
+    by("problem").append(". ", link);
+  }
 }
 
 // ---- playing
