@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instances import part10
-from vna.cli.rotating import RotatingLog, tail
+from vna.cli.rotating import RotatingLog
 from vna.domain.quantities import age, size
 
 VNA = Path(sys.executable).parent / "vna"
@@ -197,7 +197,7 @@ def test_a_log_rotates_and_keeps_a_few(tmp_path: Path) -> None:
     log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["part.log", "part.log.1", "part.log.2"]
     assert all(path.stat().st_size <= 100 for path in tmp_path.iterdir())
-    assert tail(tmp_path / "part.log").endswith("line 49 of the log\n")
+    assert (tmp_path / "part.log").read_text().endswith("line 49 of the log\n")
     reopened = RotatingLog(tmp_path / "part.log", most_bytes=100, kept=2)
     reopened.write(b"x" * 99 + b"\n")
     reopened.close()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_TAIL_BYTES = 8192
-
 
 class RotatingLog:
     """Appends lines to a file; past a size it is renamed, and a new one begins.
@@ -51,10 +49,3 @@ class RotatingLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def tail(path: Path) -> str:
-    """Return the end of a file as text."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read().decode("utf-8", "replace")

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from vna.cli.rotating import RotatingLog, tail
+from vna.cli.rotating import RotatingLog
 from vna.domain.errors import UnavailableError
 from vna.stopping import Stop
 
@@ -58,6 +59,7 @@ class Part:
     wait: float = _RESTART_FIRST
     restart_at: float = 0.0
     relay: threading.Thread | None = None
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
 
 
 class Supervisor:
@@ -127,6 +129,7 @@ class Supervisor:
             start_new_session=True,
         )
         part.started = time.monotonic()
+        part.said.clear()
         assert part.process.stdout is not None
         part.relay = threading.Thread(target=self._relay, args=(part, part.process.stdout), daemon=True)
         part.relay.start()
@@ -136,16 +139,19 @@ class Supervisor:
         with closing(log), stream:
             for line in stream:
                 log.write(line)
-                if part.on_console and line.strip():
-                    self._say(part.name, line.decode("utf-8", "replace").rstrip())
+                text = line.decode("utf-8", "replace").rstrip()
+                if not text:
+                    continue
+                part.said.append(text)
+                if part.on_console:
+                    self._say(part.name, text)
 
     def _last_words(self, part: Part) -> str:
         """Return the end of what a part said, for a person who sees no more than the error."""
         assert part.relay is not None
         part.relay.join(2)
         path = self._logs / f"{part.name}.log"
-        lines = [line for line in tail(path).splitlines() if line.strip()]
-        said = "".join(f"\n  {line}" for line in lines[-_LAST_LINES:])
+        said = "".join(f"\n  {line}" for line in tuple(part.said))
         return f":{said}\nall of it is in {path}" if said else f"; it said nothing, see {path}"
 
     def watch(self) -> None:
