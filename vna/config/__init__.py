@@ -163,7 +163,8 @@ def _explain(error: ValidationError) -> str:
         name = "VNA_" + "__".join(part.upper() for part in path)
         given = item.get("input")
         shown = "" if isinstance(given, dict) else f" (got {given!r})"
-        lines.append(f"{name} ({'.'.join(path)}): {item['msg']}{shown}")
+        wrong = "there is no such setting" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"{name} ({'.'.join(path)}): {wrong}{shown}")
     return "\n".join(lines)
 
 
