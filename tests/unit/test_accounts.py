@@ -97,6 +97,20 @@ def test_the_first_administrator_is_made_once(accounts: Accounts) -> None:
     assert accounts.first_administrator() == ""
 
 
+def test_the_last_administrator_stays(accounts: Accounts) -> None:
+    accounts.add_user("first", Role.ADMINISTRATOR)
+    accounts.add_user("ann", Role.VIEWER)
+    for change in (accounts.disable, lambda name: accounts.set_role(name, Role.VIEWER)):
+        with pytest.raises(ConflictError, match="first is the last administrator"):
+            change("first")
+    accounts.add_user("second", Role.ADMINISTRATOR)
+    accounts.disable("first")
+    assert accounts.user("first").disabled
+    with pytest.raises(ConflictError, match="second is the last administrator"):
+        accounts.set_role("second", Role.VIEWER)
+    accounts.set_role("second", Role.ADMINISTRATOR)
+
+
 def test_passwords_and_secrets_are_not_kept(store: FolderStore, accounts: Accounts) -> None:
     given = accounts.add_user("ann", Role.VIEWER)
     token = accounts.add_key("pacs", Role.TECHNOLOGIST)

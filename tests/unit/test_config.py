@@ -115,3 +115,9 @@ def test_an_origin_is_one_site_and_no_wild_card(text: str, monkeypatch: pytest.M
     monkeypatch.setenv("VNA_HTTP__VIEWER_ORIGINS", f'["{text}"]')
     with pytest.raises(ConfigurationError, match="VNA_HTTP__VIEWER_ORIGINS"):
         load_settings()
+
+
+def test_a_section_that_does_not_exist_is_told_with_the_one_that_may_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VNA_HTP__PORT", "8081")
+    with pytest.raises(ConfigurationError, match="VNA_HTP__PORT: there is no such setting; is VNA_HTTP__ meant"):
+        load_settings()

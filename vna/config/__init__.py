@@ -11,6 +11,7 @@ import hashlib
 import os
 import socket
 import tomllib
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -168,6 +169,19 @@ def _explain(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+def _refuse_unknown_sections() -> None:
+    """Raise ``ConfigurationError`` for variables that mean to be settings, of sections that there are not."""
+    wrong = []
+    for name in sorted(os.environ):
+        section, underscores, _ = name.removeprefix("VNA_").partition("__")
+        if name.startswith("VNA_") and underscores and section.lower() not in Settings.model_fields:
+            near = get_close_matches(section.lower(), Settings.model_fields, 1)
+            meant = f"; is VNA_{near[0].upper()}__ meant?" if near else ""
+            wrong.append(f"{name}: there is no such setting{meant}")
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the configuration.
 
@@ -180,6 +194,7 @@ def load_settings(**overrides: Any) -> Settings:
     if path and not Path(path).is_file():
         message = f"VNA_CONFIG: there is no file {path}"
         raise ConfigurationError(message)
+    _refuse_unknown_sections()
     try:
         return Settings(**overrides)
     except ValidationError as error:

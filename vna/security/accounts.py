@@ -148,16 +148,24 @@ class Accounts:
         return given
 
     def set_role(self, name: str, role: Role) -> None:
-        """Give a user another role; what sessions there are end."""
-        self._save(replace(self.user(name), role=role))
+        """Give a user another role; what sessions there are end. Not to the last administrator (``ConflictError``)."""
+        user = self.user(name)
+        if role is not Role.ADMINISTRATOR:
+            self._need_another(user)
+        self._save(replace(user, role=role))
 
     def set_limits(self, name: str, limits: Limits) -> None:
         """Give a user other limits, or none; what sessions there are end."""
         self._save(replace(self.user(name), limits=limits))
 
     def disable(self, name: str) -> None:
-        """Have a user sign in no more. The name stays: the audit trail speaks of it."""
-        self._save(replace(self.user(name), disabled=True))
+        """Have a user sign in no more. The name stays: the audit trail speaks of it.
+
+        Raises ``ConflictError`` for the last administrator.
+        """
+        user = self.user(name)
+        self._need_another(user)
+        self._save(replace(user, disabled=True))
 
     def sign_in(self, name: str, password: str) -> User | None:
         """Return the user if name and password are right. Takes as long for a name that there is not."""
@@ -177,6 +185,14 @@ class Accounts:
             return self.add_user("admin", Role.ADMINISTRATOR)
         except ConflictError:  # another process of this archive was faster
             return ""
+
+    def _need_another(self, user: User) -> None:
+        """Raise ``ConflictError`` if nobody else who may sign in is an administrator."""
+        if user.role is not Role.ADMINISTRATOR or user.disabled:
+            return
+        others = (each for each in self.users() if each.name != user.name and not each.disabled)
+        if not any(each.role is Role.ADMINISTRATOR for each in others):
+            raise ConflictError(f"{user.name} is the last administrator; make another one first")
 
     def _save(self, user: User) -> None:
         self._objects.replace(_user_key(user.name), _dump(user))
