@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -65,7 +66,14 @@ def ready(log: SpoolLog, folder: Path) -> None:
 
 def whole(folder: Path) -> list[Path]:
     """Return the segments that are whole, whether somebody has them or they are free."""
-    return [path for path in folder.iterdir() if path.read_bytes()[:8] == b"VNASEG01"]
+    return [path for path in folder.iterdir() if read(path)[:8] == b"VNASEG01"]
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # another name meanwhile, as somebody took it
+        return b""
 
 
 def free(folder: Path) -> list[Path]:
@@ -75,7 +83,7 @@ def free(folder: Path) -> list[Path]:
 def with_records(folder: Path) -> list[Path]:
     found = []
     for path in folder.iterdir():
-        with path.open("rb") as file:
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             if list(records(file.fileno())):
                 found.append(path)
     return found
