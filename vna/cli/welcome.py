@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -14,6 +15,9 @@ from rich.table import Table
 from vna.cli.network import reachable
 from vna.config import Settings
 from vna.domain.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from vna.bootstrap import Archive
 
 
 def describe(settings: Settings, console: Console) -> None:
@@ -48,8 +52,15 @@ def first_steps(settings: Settings, console: Console, *, data: Path | None = Non
     dimse, http = settings.dimse, settings.http
     url = http.base_url or f"{_scheme(settings)}://{_host(reachable(http.host))}:{http.port}"
     url, vna = escape(url), escape(_command(data))
+    from vna.bootstrap import Archive
+
+    archive = Archive(settings)
+    try:
+        sign_in, outdated = _sign_in(archive, f"{url}/ui/", vna), _outdated(archive, vna)
+    finally:
+        archive.close()
     lines = [
-        *_sign_in(settings, f"{url}/ui/", vna),
+        *sign_in,
         *_heading("Send a first file:"),
         f"  storescu -aec {dimse.ae_title} {reachable(dimse.host)} {dimse.port} FILE.dcm        (dcmtk)",
         f"  {vna} load FOLDER        (any folder of DICOM files)",
@@ -60,7 +71,7 @@ def first_steps(settings: Settings, console: Console, *, data: Path | None = Non
     if http.allow_anonymous != "never":
         whom = "loopback" if http.allow_anonymous == "loopback" else "everywhere"
         lines.append(f"Without credentials, requests from {whom} are answered, too (VNA_HTTP__ALLOW_ANONYMOUS).")
-    lines += _outdated(settings, vna)
+    lines += outdated
     lines.append(f"What happens: `{vna} status`. Ctrl-C stops everything.")
     console.print()
     for line in lines:
@@ -72,17 +83,12 @@ def _heading(text: str) -> list[str]:
     return [f"[bold]{text}[/bold]"]
 
 
-def _sign_in(settings: Settings, url: str, vna: str) -> list[str]:
+def _sign_in(archive: Archive, url: str, vna: str) -> list[str]:
     """Make the first administrator where there is no user yet, and tell the one-time password."""
-    from vna.bootstrap import Archive
-
-    archive = Archive(settings)
     try:
         given = archive.accounts.first_administrator()
     except ArchiveError as error:
         return [f"No first administrator yet: {error}; later: {vna} user add NAME --role administrator"]
-    finally:
-        archive.close()
     lines = [*_heading("Sign in:"), f"  {url}"]
     if given:
         lines.append(f"  as admin with the one-time password [bold]{given}[/bold] (told this once; you choose another)")
@@ -91,18 +97,12 @@ def _sign_in(settings: Settings, url: str, vna: str) -> list[str]:
     return lines
 
 
-def _outdated(settings: Settings, vna: str) -> list[str]:
-    from vna.bootstrap import Archive
-
-    archive = Archive(settings)
+def _outdated(archive: Archive, vna: str) -> list[str]:
     try:
-        if archive.index.outdated():
-            return [f"[bold]An earlier version made the index:[/bold] {vna} reindex"]
+        outdated = archive.index.outdated()
     except ArchiveError:
         return []  # what is wrong with it, its own part tells
-    finally:
-        archive.close()
-    return []
+    return [f"[bold]An earlier version made the index:[/bold] {vna} reindex"] if outdated else []
 
 
 def _command(data: Path | None) -> str:

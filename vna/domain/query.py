@@ -139,6 +139,11 @@ class Hit:
     attributes: Attributes
     location: Location | None = None
 
+    def first(self, tag: str) -> str:
+        """Return the first value of an attribute that is no person's name, as text; empty if there is none."""
+        values = self.attributes.get(tag, {}).get("Value") or [None]
+        return "" if values[0] is None else str(values[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Facet:

@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from vna.dicom.reader import read_header
+from vna.domain.batches import batches
 from vna.domain.errors import InvalidInputError
 from vna.domain.origin import Origin
 from vna.ingest.commit import Committer
@@ -162,7 +162,7 @@ class Loader:
         """
         report = LoadReport()
         with ThreadPoolExecutor(_COPIERS) as copiers:
-            for files in _batched(find_files(root), self._batch):
+            for files in batches(find_files(root), self._batch):
                 new = [path for path in files if not self._progress.has(path)]
                 report.before += len(files) - len(new)
                 directories = [path for path in new if is_directory(path)]
@@ -192,8 +192,3 @@ class Loader:
             report.bytes += done.bytes
             report.quarantined += [(names[name], done.reasons[name]) for name in done.quarantined]
             left = done.failed
-
-
-def _batched(paths: Iterator[Path], size: int) -> Iterator[list[Path]]:
-    while batch := list(islice(paths, size)):
-        yield batch

@@ -15,12 +15,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 import structlog
 
+from vna.domain.batches import batches
 from vna.domain.errors import IntegrityError, InvalidInputError, NotFoundError
 from vna.domain.identity import OBJECT_PREFIX, instance_key, metadata_key
 from vna.domain.origin import Origin
@@ -115,7 +115,7 @@ class _Reindex:
         """Add what was stored since a time; ``None`` is the first pass, over everything."""
         late = since is not None
         orphans: list[ObjectInfo] = []
-        for infos in _batches(self._documents(since, orphans), self._batch):
+        for infos in batches(self._documents(since, orphans), self._batch):
             self._add(index, self._read(infos), late=late)
         # Only now: a worker that was between the two puts has put the document by this time.
         for info in orphans:
@@ -209,8 +209,3 @@ class _Reindex:
     def _note(notes: list[_T], note: _T) -> None:
         if len(notes) < _NAMED and note not in notes:
             notes.append(note)
-
-
-def _batches(items: Iterator[ObjectInfo], size: int) -> Iterator[list[ObjectInfo]]:
-    while batch := list(islice(items, size)):
-        yield batch

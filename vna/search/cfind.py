@@ -251,19 +251,14 @@ def _below(lower: list[tuple[Level, Criterion]], wanted: tuple[Criterion, ...], 
 
 def _ancestor(hit: Hit, level: Level) -> tuple[str, str]:
     """Return identity and unique key of the entity of a level that something found belongs to."""
-    study = _first(hit, UNIQUE[Level.STUDY])
+    study = hit.first(UNIQUE[Level.STUDY])
     if level is Level.STUDY:
         return identity("study", study), study
     if level is Level.SERIES:
-        series = _first(hit, UNIQUE[Level.SERIES])
+        series = hit.first(UNIQUE[Level.SERIES])
         return identity("series", study, series), series
-    patient = _first(hit, UNIQUE[Level.PATIENT])
-    return patient_identity(patient, _first(hit, _ISSUER)), patient
-
-
-def _first(hit: Hit, tag: str) -> str:
-    values = hit.attributes.get(tag, {}).get("Value") or [""]
-    return str(values[0] or "")
+    patient = hit.first(UNIQUE[Level.PATIENT])
+    return patient_identity(patient, hit.first(_ISSUER)), patient
 
 
 def _resolve(index: IndexReader, query: Query, batch: Mapping[str, str]) -> Iterator[Hit]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from itertools import islice
 from typing import Any
 
+from vna.domain.batches import batches
 from vna.domain.errors import InvalidQueryError
 from vna.domain.query import (
     AnyOf,
@@ -75,7 +75,7 @@ class RestrictedIndex(IndexReader):
 
     def scroll(self, query: Query, page: int = 1000) -> Iterator[Hit]:
         """See :meth:`vna.ports.index.IndexReader.scroll`."""
-        for hits in _batches(self._index.scroll(self._within(query), page), _BATCH):
+        for hits in batches(self._index.scroll(self._within(query), page), _BATCH):
             yield from self._told(query.level, hits)
 
     def facets(
@@ -166,7 +166,7 @@ class RestrictedIndex(IndexReader):
 
     def _told(self, level: Level, hits: Sequence[Hit]) -> Iterator[Hit]:
         if level is Level.STUDY and self._takes_parts(level):
-            for some in _batches(hits, _BATCH):
+            for some in batches(hits, _BATCH):
                 yield from self._studies(some)
         elif level is Level.PATIENT and self._takes_parts(level):
             yield from map(self._patient, hits)
@@ -175,39 +175,28 @@ class RestrictedIndex(IndexReader):
 
     def _studies(self, hits: Sequence[Hit]) -> Iterator[Hit]:
         """Tell of each study what its series say that are there."""
-        uids = tuple(_first(hit, STUDY_UID) for hit in hits)
+        uids = tuple(hit.first(STUDY_UID) for hit in hits)
         query = Query(Level.SERIES, (AnyOf(STUDY_UID, uids), *self._limits.criteria(Level.SERIES)))
         parts: dict[str, list[Hit]] = {uid: [] for uid in uids}
         for series in self._index.query(query):
-            parts[_first(series, STUDY_UID)].append(series)
+            parts[series.first(STUDY_UID)].append(series)
         for uid, hit in zip(uids, hits, strict=True):
             found = parts[uid]
-            modalities = sorted({_first(each, _MODALITY) for each in found} - {""})
+            modalities = sorted({each.first(_MODALITY) for each in found} - {""})
             attributes = {tag: value for tag, value in hit.attributes.items() if tag != _SOP_CLASSES}
             attributes[_MODALITIES] = {"vr": "CS"} | ({"Value": modalities} if modalities else {})
             attributes |= _numbers(_OF_STUDY, len(found), sum(_number(each, _OF_SERIES) for each in found))
             yield replace(hit, attributes=attributes)
 
     def _patient(self, hit: Hit) -> Hit:
-        own = (AnyOf(_PATIENT_ID, (_first(hit, _PATIENT_ID),)), AnyOf(_ISSUER, (_first(hit, _ISSUER),)))
+        own = (AnyOf(_PATIENT_ID, (hit.first(_PATIENT_ID),)), AnyOf(_ISSUER, (hit.first(_ISSUER),)))
         studies = self.query(Query(Level.STUDY, own))
         series, instances = (sum(_number(study, tag) for study in studies) for tag in _OF_STUDY)
         return replace(hit, attributes=hit.attributes | _numbers(_OF_PATIENT, len(studies), series, instances))
 
 
-def _batches(hits: Iterable[Hit], size: int) -> Iterator[list[Hit]]:
-    remaining = iter(hits)
-    while some := list(islice(remaining, size)):
-        yield some
-
-
-def _first(hit: Hit, tag: str) -> str:
-    values: list[Any] = hit.attributes.get(tag, {}).get("Value") or [""]
-    return str(values[0]) if values[0] is not None else ""
-
-
 def _number(hit: Hit, tag: str) -> int:
-    return int(_first(hit, tag) or 0)
+    return int(hit.first(tag) or 0)
 
 
 def _numbers(tags: Sequence[str], *values: int) -> dict[str, Any]:

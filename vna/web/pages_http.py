@@ -151,11 +151,15 @@ def principal_of(request: Request) -> Principal | None:
     return found if isinstance(found, Principal) else None
 
 
+def address_of(request: Request) -> str:
+    """Return the network address that a request comes from, empty if it has none."""
+    return request.client.host if request.client else ""
+
+
 def participant_of(request: Request) -> Participant:
     """Return who asks, for the audit trail."""
     who = principal_of(request)
-    address = request.client.host if request.client else ""
-    return Participant(who.name if who else "anonymous", requestor=True, address=address)
+    return Participant(who.name if who else "anonymous", requestor=True, address=address_of(request))
 
 
 def problem(request: Request, status: int, title: str, detail: str) -> Response:

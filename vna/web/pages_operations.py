@@ -12,6 +12,7 @@ from vna.ingest import audited, backlog
 from vna.web.pages_http import (
     SECURITY_HEADERS,
     Site,
+    address_of,
     form_token,
     guarded,
     keep_token,
@@ -93,7 +94,7 @@ async def drop(site: Site, request: Request) -> Response:
 def _who(request: Request) -> str:
     who = principal_of(request)
     name = f"{who.name}, by the " if who and who.means == "session" else ""
-    return f"{name}operations page, from {request.client.host if request.client else 'unknown'}"
+    return f"{name}operations page, from {address_of(request) or 'unknown'}"
 
 
 def _done(what: str) -> Response:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from vna.domain.audit import Participant, StudyObject
 from vna.domain.audit import Role as AuditRole
+from vna.domain.audit import StudyObject
 from vna.domain.errors import InvalidInputError, NotFoundError
 from vna.domain.query import AnyOf, Level, Query
 from vna.ports.index import IndexReader
@@ -27,6 +28,7 @@ from vna.web.pages_http import (
     over_tls,
     page,
     page_route,
+    participant_of,
     problem,
     read_form,
 )
@@ -144,9 +146,7 @@ async def add(site: Site, request: Request) -> Response:
         )
 
     share, token = await site.in_thread(make)
-    who = Participant(
-        principal.name, AuditRole.SOURCE, requestor=True, address=request.client.host if request.client else ""
-    )
+    who = replace(participant_of(request), role=AuditRole.SOURCE)
     media = f"link {share.id}, {days} days"
     studies = await site.in_thread(site.archive.audit_patients.fill, (StudyObject(uid),))
     site.archive.audit.record(exported(who, media, studies))

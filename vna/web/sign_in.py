@@ -20,6 +20,7 @@ from vna.security.throttle import Throttle, TooManyTriesError
 from vna.web.pages_http import (
     Handler,
     Site,
+    address_of,
     form_token,
     guarded,
     keep_token,
@@ -48,14 +49,13 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
             return problem(request, 403, "Not from here", "This form was not sent by a page of the archive.")
         name, password = fields.get("name", "").strip(), fields.get("password", "")
         target = own_path(fields.get("next", ""))
-        address = request.client.host if request.client else ""
         try:
             user = await _tried(site, throttle, request, name, password)
         except TooManyTriesError as error:
             return form(site, request, 429, target=target, name=name, error=_too_many(error))
         if user is None:
             tell(site, request, name, succeeded=False)
-            log.warning("sign-in of %r from %s refused", name[:64], address)
+            log.warning("sign-in of %r from %s refused", name[:64], address_of(request))
             text = "The name or the password is wrong."
             return form(site, request, 401, target=target, name=name, error=text)
         tell(site, request, name)
@@ -111,7 +111,7 @@ def routes(site: Site, throttle: Throttle) -> list[Route]:
 
 async def _tried(site: Site, throttle: Throttle, request: Request, name: str, password: str) -> User | None:
     """Return the user whose name and password are right; raises ``TooManyTriesError``."""
-    address = whose(request.client.host) if request.client else ""
+    address = whose(address_of(request))
     return await throttle.tried(name, address, lambda: site.in_thread(site.archive.accounts.sign_in, name, password))
 
 
@@ -127,7 +127,7 @@ def _principal(request: Request) -> Principal:
 
 def tell(site: Site, request: Request, name: str, *, login: bool = True, succeeded: bool = True) -> None:
     """Tell the audit trail of a sign-in, of one that failed, or of a sign-out."""
-    who = Participant(name[:64], requestor=True, address=request.client.host if request.client else "")
+    who = Participant(name[:64], requestor=True, address=address_of(request))
     archive = site.archive
     archive.audit.record(authentication(who, archive.process, login=login, succeeded=succeeded))
 
