@@ -24,6 +24,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from vna.domain.file_range import FileRange
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -49,10 +51,14 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """One object to be put: bytes, or a file that the store may hard-link or read."""
+    """One object to be put: bytes, a file that the store may hard-link or read, or a run of bytes in a file, copied.
+
+    A run of bytes is compared with its checksum as it is copied: ``IntegrityError``, and nothing of it stored,
+    if they differ.
+    """
 
     key: str
-    source: bytes | Path
+    source: bytes | Path | FileRange
     content_type: str = "application/octet-stream"
 
 

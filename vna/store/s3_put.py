@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import time
 import zlib
@@ -11,17 +10,15 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from botocore.exceptions import ClientError
 
 from vna.domain.errors import UnavailableError
+from vna.domain.file_range import FileSlice
 from vna.ports.objects import Put
 from vna.store.s3_client import S3Connection
 from vna.store.s3_errors import S3_ERRORS, code_of, mapped_errors, status_of
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 MIB = 1 << 20
 _PART = 16 * MIB
@@ -31,44 +28,6 @@ _PARTS_AT_ONCE = 4
 _BUSY = {"ConditionalRequestConflict", "OperationAborted"}
 _CONFLICT_ATTEMPTS = 5
 _CONFLICT_SECONDS = 0.05
-
-
-class FileSlice(io.RawIOBase):
-    """A part of a file, read by position: slices of one descriptor can be read by many threads."""
-
-    def __init__(self, descriptor: int, start: int, length: int) -> None:
-        self._descriptor = descriptor
-        self._start = start
-        self._length = length
-        self._at = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position within the slice."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move within the slice."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
-        self._at = min(max(base + offset, 0), self._length)
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill a buffer."""
-        view = memoryview(buffer).cast("B")[: self._length - self._at]
-        read = os.preadv(self._descriptor, [view], self._start + self._at)
-        self._at += read
-        return read
 
 
 def checksum(data: bytes | FileSlice) -> str:
