@@ -1,8 +1,8 @@
 """Judges crash states, one after the other: mounts an image, starts the archive in it, and says what is wrong.
 
-``python -m tests.support.crash_judge IMAGE KIND`` reads lines ``{"marks": […], "boot": "same" | "another"}`` and
-answers each with ``{"problems": […]}``. A child process with mounts of its own judges, and is gone with all its threads
-and files before the next.
+``python -m tests.support.crash_judge IMAGE KIND MOUNT`` reads lines ``{"marks": […], "boot": "same" | "another",
+"what": "check" | "start"}`` and answers each with ``{"problems": […]}``. A child process with mounts of its own judges,
+and is gone with all its threads and files before the next.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.support.crash_oracle import Claims, check
-from tests.support.crash_settings import DATA
+from tests.support.crash_oracle import Claims, check, start
+from tests.support.crash_settings import BALLAST, DATA
 from tests.support.mounts import Loop, another_boot, mount, own_namespace, unmount
 from tests.support.worker import ROOT
 
@@ -36,26 +37,30 @@ _SECONDS = 120
 _OPTIONS = {"ext4": "errors=remount-ro", "xfs": "nouuid"}
 
 
-def _judged(device: str, kind: str, place: Path, marks: Sequence[str], boot: str) -> list[str]:
+def _judged(device: str, kind: str, place: Path, order: dict[str, Any]) -> list[str]:
     own_namespace()
-    if boot == "another":
+    if order["boot"] == "another":
         another_boot(place.parent)
     try:
         mount(device, place, kind, 0, _OPTIONS[kind])
     except OSError as error:
         return [f"NOT MOUNTED: {error}"]
     try:
-        if not (place / DATA).is_dir():  # the cut came before anything was
-            return [f"LOST: {mark}" for mark in marks if mark.startswith("acknowledged")]
-        return check(place / DATA, Claims(marks))
+        data = place / DATA
+        if not data.is_dir():  # the cut came before anything was
+            return [f"LOST: {mark}" for mark in order["marks"] if mark.startswith("acknowledged")]
+        if order["what"] == "start":
+            return start(data)
+        (place / BALLAST).unlink(missing_ok=True)
+        return check(data, Claims(order["marks"]))
     finally:
         with contextlib.suppress(OSError):  # a thread is still there: it goes with the process
             unmount(place)
 
 
-def _child(device: str, kind: str, place: Path, order: dict[str, object], write: int) -> None:
+def _child(device: str, kind: str, place: Path, order: dict[str, Any], write: int) -> None:
     try:
-        problems = _judged(device, kind, place, order["marks"], str(order["boot"]))  # type: ignore[arg-type]
+        problems = _judged(device, kind, place, order)
     except BaseException:  # noqa: BLE001 - whatever it is, the archive does not start
         problems = [f"FAILED: {traceback.format_exc()}"]
     with os.fdopen(write, "w") as pipe:
@@ -63,7 +68,7 @@ def _child(device: str, kind: str, place: Path, order: dict[str, object], write:
     os._exit(0)
 
 
-def _judge(device: str, kind: str, place: Path, order: dict[str, object]) -> list[str]:
+def _judge(device: str, kind: str, place: Path, order: dict[str, Any]) -> list[str]:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -89,7 +94,7 @@ def main() -> None:
     image, kind = Path(sys.argv[1]), sys.argv[2]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the archive tells on its standard output what it does
-    place = image.with_suffix(".mnt")
+    place = Path(sys.argv[3])
     place.mkdir(exist_ok=True)
     loop = Loop(image)
     try:
@@ -104,13 +109,17 @@ def main() -> None:
 class Judge:
     """A judge in a process of its own, and the image that it is to judge."""
 
-    def __init__(self, image: Path, kind: str, size: int) -> None:
+    def __init__(self, image: Path, kind: str, size: int = 0) -> None:
         self.image = image
-        with image.open("wb") as file:
-            file.truncate(size)
-        self._log = image.with_suffix(".log").open("wb")
+        if size:
+            with image.open("wb") as file:
+                file.truncate(size)
+        # Beside the image, or beside its folder if that takes no more files.
+        beside = image.parent if size else image.parent.parent
+        self._told = beside / f"{image.stem}.log"
+        self._log = self._told.open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.crash_judge", str(image), kind],
+            [sys.executable, "-m", "tests.support.crash_judge", str(image), kind, str(beside / f"{image.stem}.mnt")],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -118,14 +127,14 @@ class Judge:
             text=True,
         )
 
-    def judge(self, marks: Sequence[str], boot: str = "another") -> list[str]:
+    def judge(self, marks: Sequence[str], boot: str = "another", what: str = "check") -> list[str]:
         """Return what is wrong with the archive in the image, which is changed by that."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"marks": list(marks), "boot": boot}) + "\n")
+        self._process.stdin.write(json.dumps({"marks": list(marks), "boot": boot, "what": what}) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, self.image.with_suffix(".log").read_text()[-5000:]
+        assert answer, self.self._told.read_text()[-5000:]
         return list(json.loads(answer)["problems"])
 
     def close(self) -> None:
@@ -142,7 +151,7 @@ class Judge:
 
 
 @contextlib.contextmanager
-def judge(image: Path, kind: str, size: int) -> Iterator[Judge]:
+def judge(image: Path, kind: str, size: int = 0) -> Iterator[Judge]:
     made = Judge(image, kind, size)
     try:
         yield made

@@ -7,6 +7,8 @@ Marks tell what was promised: ``sent KIND SHA`` and ``acknowledged KIND SHA`` wi
 
 from __future__ import annotations
 
+import contextlib
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -60,6 +62,24 @@ def check(data: Path, claims: Claims) -> list[str]:
         if found:
             break
     return found
+
+
+def start(data: Path) -> list[str]:
+    """Start an archive on a disk that is full or partly unreadable: it works as far as it can, and does not break."""
+    try:
+        archive = Archive(crash_settings(data))
+        committer = archive.committer()
+        try:
+            for entry in list(archive.spool.entries()):
+                with contextlib.suppress(ArchiveError):
+                    committer.commit([entry.name])
+        finally:
+            committer.close()
+            with contextlib.suppress(ArchiveError, OSError):
+                archive.close()
+    except Exception:  # noqa: BLE001 - whatever it is, nobody expects it
+        return [f"START: {traceback.format_exc()}"]
+    return []
 
 
 def _check(archive: Archive, claims: Claims) -> Iterator[str]:

@@ -9,6 +9,8 @@ from vna.config import Settings, load_settings
 from vna.config.storage import SpoolSettings
 
 DATA = "data"
+# What fills the disk beside the archive.
+BALLAST = "ballast"
 # Those that are no settings of this archive are left out.
 _SPOOL = {
     "min_free_bytes": 0,
