@@ -101,8 +101,9 @@ class ObjectStore(ObjectReader):
     def put_batch(self, puts: Sequence[Put]) -> list[bool]:
         """Put objects if absent, and return when every one of them is durable.
 
-        A file source must not be written to by anybody afterwards: the local
-        store links it, and makes its bytes durable if they are not.
+        A file source (``Path``) must not be written to by anybody afterwards: the local
+        store links it, and makes its bytes durable if they are not. A ``FileRange`` may be
+        written over at any time: it is copied, and what was copied is compared.
 
         Returns
         -------
@@ -117,9 +118,12 @@ class ObjectStore(ObjectReader):
             Some may have been stored, each whole; calling again is safe.
         NotFoundError
             A file source is missing, and so is its key.
+        IntegrityError
+            The bytes of a range are not those of its checksum, or fewer. Nothing of it is stored; of the
+            others of the batch, some may be.
         """
 
-    def put(self, key: str, source: bytes | Path, content_type: str = "application/octet-stream") -> bool:
+    def put(self, key: str, source: bytes | Path | FileRange, content_type: str = "application/octet-stream") -> bool:
         """Put one object if absent; see :meth:`put_batch`."""
         return self.put_batch([Put(key, source, content_type)])[0]
 

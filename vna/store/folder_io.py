@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from vna.domain.errors import ArchiveError, OutOfResourcesError, UnavailableError, UnsupportedError
+from vna.domain.file_range import FileRange
 from vna.store.per_process import PerProcess
+from vna.store.ranges import checked_pieces
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 _STALE_SECONDS = 86_400
@@ -85,6 +87,12 @@ class Syncer:
             pool.shutdown()
 
 
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 class Temporary:
     """The folder where files are written before they get their name."""
 
@@ -95,9 +103,7 @@ class Temporary:
         """Write bytes to a new file, not yet durable; return its path and its open descriptor."""
         path, descriptor = self._create()
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            _write(descriptor, data)
         except BaseException:
             self._discard(path, descriptor)
             raise
@@ -112,6 +118,29 @@ class Temporary:
         except BaseException:
             self._discard(path, descriptor)
             raise
+        return path, descriptor
+
+    def copy_range(self, source: FileRange) -> tuple[str, int]:
+        """Copy a run of bytes to a new file, not yet durable, comparing what is written with its checksum.
+
+        Copied through memory: of a copy that the file system makes by sharing blocks, nobody has seen the bytes.
+
+        Raises
+        ------
+        IntegrityError
+            Fewer bytes, or others. Nothing is left.
+        """
+        read = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            path, descriptor = self._create()
+            try:
+                for piece in checked_pieces(read, source):
+                    _write(descriptor, piece)
+            except BaseException:
+                self._discard(path, descriptor)
+                raise
+        finally:
+            os.close(read)
         return path, descriptor
 
     def sweep(self) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vna.domain.errors import NotFoundError
+from vna.domain.file_range import FileRange
 from vna.ports.objects import Put
 from vna.store.folder_io import Syncer, Temporary, is_plain_file
 
@@ -16,6 +17,10 @@ from vna.store.folder_io import Syncer, Temporary, is_plain_file
 _ROUND = 64
 # Folders known to be durable; forgotten all at once beyond this many.
 _KNOWN = 50_000
+
+
+def _no_source(source: Path) -> NotFoundError:
+    return NotFoundError(f"there is no file {source} to put")
 
 
 class FolderWriter:
@@ -55,6 +60,9 @@ class FolderWriter:
                 if isinstance(put.source, bytes):
                     if not os.path.isfile(targets[number]):
                         written[number] = self._temporary.write(put.source)
+                elif isinstance(put.source, FileRange):
+                    if (copied := self._copy_range(put.source, targets[number])) is not None:
+                        written[number] = copied
                 elif (descriptor := self._open_source(put.source, targets[number])) is not None:
                     sources[number] = (put.source, descriptor)
             # A link makes a name durable, not the bytes: those of the sources are synced with what was written.
@@ -78,6 +86,17 @@ class FolderWriter:
                     os.unlink(path)
         return stored
 
+    def _copy_range(self, source: FileRange, target: str) -> tuple[str, int] | None:
+        """Copy a range into a temporary file; ``None`` if the key is there, whether or not the file is."""
+        if os.path.isfile(target):
+            return None
+        try:
+            return self._temporary.copy_range(source)
+        except FileNotFoundError as error:
+            if os.path.isfile(target):
+                return None
+            raise _no_source(source.path) from error
+
     @staticmethod
     def _open_source(source: Path, target: str) -> int | None:
         """Open a file that is to be put; ``None`` if a faster worker has put it and dropped the file."""
@@ -86,7 +105,7 @@ class FolderWriter:
         except FileNotFoundError as error:
             if os.path.isfile(target):
                 return None
-            raise NotFoundError(f"there is no file {source} to put") from error
+            raise _no_source(source) from error
 
     def _target(self, key: str, folders: set[str]) -> str:
         """Return a key's path, its folder made; note every folder whose entries must be synced."""
@@ -124,7 +143,7 @@ class FolderWriter:
             if not source.exists():
                 if os.path.isfile(target):
                     return False
-                raise NotFoundError(f"there is no file {source} to put") from error
+                raise _no_source(source) from error
             raise
 
     @staticmethod

@@ -11,7 +11,7 @@ import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from vna.config import StoreSettings
 from vna.domain.errors import ConfigurationError, NotFoundError
+from vna.domain.file_range import FileRange
 from vna.ports.objects import ObjectInfo, ObjectStore, Put
 from vna.store.keys import check_key, check_prefix
 from vna.store.s3_client import S3Connection
@@ -63,14 +64,14 @@ class S3Store(ObjectStore):
             return self._put_batch(puts)
 
     def _put_batch(self, puts: Sequence[Put]) -> list[bool]:
-        if len(puts) == 1 and not self._is_large(puts[0]):
+        if len(puts) == 1 and self._large_source(puts[0]) is None:
             return [self._writer.put_small(puts[0])]
         pending: dict[int, Future[bool]] = {}
         stored: dict[int, bool] = {}
-        large: list[tuple[int, Put, Path]] = []
+        large: list[tuple[int, Put, FileRange]] = []
         for number, put in enumerate(puts):
-            if isinstance(put.source, Path) and self._is_large(put):
-                large.append((number, put, put.source))
+            if (source := self._large_source(put)) is not None:
+                large.append((number, put, source))
             else:
                 pending[number] = self._s3.pool.submit(self._writer.put_small, put)
         try:
@@ -83,14 +84,17 @@ class S3Store(ObjectStore):
         stored |= {number: future.result() for number, future in pending.items()}
         return [stored[number] for number in range(len(puts))]
 
-    def _is_large(self, put: Put) -> bool:
-        if isinstance(put.source, bytes):
-            return False
-        try:
-            return put.source.stat().st_size >= min(self._settings.multipart_bytes, _LARGEST_PUT)
-        except OSError:
-            # Putting it says what is wrong.
-            return False
+    def _large_source(self, put: Put) -> FileRange | None:
+        """Return what of a source is to be sent in parts, ``None`` if it goes in one request."""
+        least = min(self._settings.multipart_bytes, _LARGEST_PUT)
+        if isinstance(put.source, FileRange):
+            return put.source if put.source.length >= least else None
+        if isinstance(put.source, Path):
+            # Putting it says what is wrong with a file that is not there.
+            with suppress(OSError):
+                length = put.source.stat().st_size
+                return FileRange(put.source, 0, length) if length >= least else None
+        return None
 
     def replace(self, key: str, data: bytes) -> None:
         """Put a document over an older one; in a versioned bucket the older one stays as a version until deleted."""

@@ -9,14 +9,15 @@ import zlib
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any, cast
 
+import xxhash
 from botocore.exceptions import ClientError
 
 from vna.domain.errors import UnavailableError
-from vna.domain.file_range import FileSlice
+from vna.domain.file_range import FileRange, FileSlice
 from vna.ports.objects import Put
+from vna.store.ranges import checked_pieces, compare, read_checked
 from vna.store.s3_client import S3Connection
 from vna.store.s3_errors import S3_ERRORS, code_of, mapped_errors, status_of
 
@@ -26,8 +27,15 @@ _PART = 16 * MIB
 _MOST_PARTS = 9_000
 _PARTS_AT_ONCE = 4
 _BUSY = {"ConditionalRequestConflict", "OperationAborted"}
+# What a service says of a body that is not what its checksum and length said.
+_OTHER_BYTES = {"BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "InvalidDigest"}
 _CONFLICT_ATTEMPTS = 5
 _CONFLICT_SECONDS = 0.05
+
+
+def crc32_text(value: int) -> str:
+    """Return a CRC-32 as S3 writes it."""
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
 
 
 def checksum(data: bytes | FileSlice) -> str:
@@ -39,7 +47,7 @@ def checksum(data: bytes | FileSlice) -> str:
         while piece := data.read(MIB):
             value = zlib.crc32(piece, value)
         data.seek(0)
-    return base64.b64encode(value.to_bytes(4, "big")).decode()
+    return crc32_text(value)
 
 
 class S3Writer:
@@ -57,6 +65,8 @@ class S3Writer:
             if isinstance(put.source, bytes):
                 return self._put_body(put, put.source)
             try:
+                if isinstance(put.source, FileRange):
+                    return self._put_body(put, read_checked(put.source))
                 with put.source.open("rb") as file:
                     length = os.fstat(file.fileno()).st_size
                     return self._put_body(put, FileSlice(file.fileno(), 0, length))
@@ -115,12 +125,13 @@ class S3Writer:
             return False
         return True
 
-    def put_large(self, put: Put, source: Path) -> bool:
-        """Put a file in parts, several at a time; return whether it was stored. Not for threads of the pool."""
+    def put_large(self, put: Put, source: FileRange) -> bool:
+        """Put a range in parts, several at a time; return whether it was stored. Not for threads of the pool."""
         with mapped_errors(f"put {put.key}"):
             if self.exists(put.key):
                 return False
-            with source.open("rb") as file:
+            descriptor = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
                 upload = self._s3.client.create_multipart_upload(
                     Bucket=self._s3.bucket,
                     Key=put.key,
@@ -128,27 +139,45 @@ class S3Writer:
                     **self._s3.new_object(put.content_type),
                 )["UploadId"]
                 try:
-                    parts = self._send_parts(put.key, upload, file.fileno())
+                    parts = self._send_parts(put.key, upload, descriptor, source)
                     stored = self._complete(put.key, upload, parts)
                 except BaseException:
                     self._abort(put.key, upload)
                     raise
+            finally:
+                os.close(descriptor)
             if not stored:
                 self._abort(put.key, upload)
             return stored
 
-    def _send_parts(self, key: str, upload: str, descriptor: int) -> list[dict[str, Any]]:
-        length = os.fstat(descriptor).st_size
-        size = max(_PART, -(-length // _MOST_PARTS))
+    def _send_parts(self, key: str, upload: str, descriptor: int, source: FileRange) -> list[dict[str, Any]]:
+        """Send a range in parts.
+
+        Each part is read once for its CRC-32 and the checksum of the whole, and once to be sent: the service compares
+        what arrives with the CRC-32, so bytes that changed in between are refused.
+        """
+        size = max(_PART, -(-source.length // _MOST_PARTS))
         waiting: deque[Future[dict[str, Any]]] = deque()
         parts: list[Any] = []
+        whole = xxhash.xxh3_64()
+        end = source.offset + source.length
         try:
-            for number, start in enumerate(range(0, length, size), 1):
-                body = FileSlice(descriptor, start, min(size, length - start))
-                waiting.append(self._s3.pool.submit(self._send_part, key, upload, number, body))
+            for number, start in enumerate(range(source.offset, end, size), 1):
+                length = min(size, end - start)
+                value = 0
+                for piece in checked_pieces(descriptor, FileRange(source.path, start, length), MIB):
+                    whole.update(piece)
+                    value = zlib.crc32(piece, value)
+                body = FileSlice(descriptor, start, length)
+                waiting.append(self._s3.pool.submit(self._send_part, key, upload, number, body, crc32_text(value)))
                 if len(waiting) >= _PARTS_AT_ONCE:
                     parts.append(waiting.popleft().result())
+            compare(source, whole.intdigest())
             parts += [part.result() for part in waiting]
+        except ClientError as error:
+            if code_of(error) in _OTHER_BYTES:
+                source.check()
+            raise
         finally:
             # The descriptor is closed after this: nobody may still read from it.
             for part in waiting:
@@ -156,8 +185,7 @@ class S3Writer:
                     part.exception()
         return parts
 
-    def _send_part(self, key: str, upload: str, number: int, body: FileSlice) -> dict[str, Any]:
-        value = checksum(body)
+    def _send_part(self, key: str, upload: str, number: int, body: FileSlice, value: str) -> dict[str, Any]:
         answer = self._s3.client.upload_part(
             Bucket=self._s3.bucket,
             Key=key,
