@@ -50,7 +50,7 @@ def gateway(shared: HttpGateway) -> HttpGateway:
 def spooled(gateway: HttpGateway) -> list[bytes]:
     """Return what was made durable; nothing else may lie in the spool."""
     wait_until(lambda: not list(gateway.archive.spool.partial.iterdir()), 5, "no part is left half received")
-    return sorted(gateway.archive.spool.file(entry).read_bytes() for entry in gateway.archive.spool.entries())
+    return sorted(gateway.archive.spool.source(entry).read() for entry in gateway.archive.spool.entries())
 
 
 def send(

@@ -45,13 +45,9 @@ class Heartbeat:
 
 def spooled(spool: Spool) -> Spooled:
     """Return what is in the spool."""
-    count = waiting = 0
-    oldest = now = now_us()
-    for entry in spool.entries():
-        count += 1
-        waiting += entry.length
-        oldest = min(oldest, entry.received_us)
-    return Spooled(count, waiting, (now - oldest) / 1e6)
+    found = spool.count(with_bytes=True)
+    waited = abs(now_us() - found.oldest_us) / 1e6 if found.oldest_us else 0.0
+    return Spooled(found.entries, found.bytes, waited)
 
 
 def queued(queue: Queue, spool_id: str) -> dict[str, int]:

@@ -16,6 +16,7 @@ import orjson
 from vna.dicom.header import Bulk, Header
 from vna.dicom.reader import check_identity, first_text, read_header
 from vna.domain.errors import IntegrityError, InvalidInputError
+from vna.domain.file_range import FileRange
 from vna.domain.identity import InstanceUids, object_key
 from vna.domain.origin import Origin
 from vna.domain.records import Attributes, IndexedInstance
@@ -58,13 +59,13 @@ class Metadata:
     changes: tuple[dict[str, Any], ...]
 
 
-def build(path: Path, digest: str, size: int, received_us: int, origin: Origin) -> Document:
+def build(file: Path | FileRange | bytes, digest: str, size: int, received_us: int, origin: Origin) -> Document:
     """Read a received instance.
 
     Parameters
     ----------
-    path
-        The Part-10 file.
+    file
+        The Part-10 file, where in a file it is, or its bytes.
     digest, size
         Digest of its content (:func:`vna.ingest.filemeta.content_digest`), and length of the file.
     received_us
@@ -82,7 +83,7 @@ def build(path: Path, digest: str, size: int, received_us: int, origin: Origin) 
     UnparsableError
         It is no instance; the message is for a person.
     """
-    header = read_header(path)
+    header = read_header(file)
     view = normalise(header.attributes)
     instance = _instance(header, view, digest=digest, size=size, received_us=received_us, origin=origin)
     return Document(instance, _dump(header, view, instance))

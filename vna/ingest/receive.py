@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from vna.domain.errors import UnavailableError
 from vna.domain.origin import Origin
 from vna.ingest.spool import Spool, SpoolEntry, SpoolFile
 from vna.ports.queue import Queue
@@ -72,7 +74,7 @@ class Hints:
         self._thread = threading.Thread(target=self._run, name="ingest-hints", daemon=True)
         self._thread.start()
 
-    def add(self, entry: SpoolEntry) -> None:
+    def add(self, entry: SpoolEntry, *, urgent: bool = False) -> None:
         """Note an entry that is durable."""
         with self._more:
             if len(self._entries) >= self._MOST:
@@ -119,11 +121,11 @@ class Incoming:
     Use as a context manager: leaving it without :meth:`commit` leaves nothing behind.
     """
 
-    def __init__(self, file: SpoolFile, hints: Hints) -> None:
+    def __init__(self, file: SpoolFile, receiver: Receiver) -> None:
         self._file = file
-        self._hints = hints
+        self._receiver = receiver
         self.write = file.write
-        self.fileno = file.fileno
+        self.reading = file.reading
 
     @property
     def length(self) -> int:
@@ -133,10 +135,18 @@ class Incoming:
     def commit(self) -> SpoolEntry:
         """Return when the bytes are durable: from here on the archive answers for them.
 
-        Raises ``OutOfResourcesError`` if they are not; then nothing may be acknowledged.
+        Raises
+        ------
+        OutOfResourcesError
+            They are not durable; nothing may be acknowledged.
+        UnavailableError
+            They are, but the object store does not have them yet, and the sender is to be told no less. What is in
+            the spool goes on; the same instance sent again is a duplicate.
         """
         entry = self._file.seal()
-        self._hints.add(entry)
+        # Others may have the place while this one waits.
+        self._file.close()
+        self._receiver.announce(entry)
         return entry
 
     def __enter__(self) -> Self:
@@ -163,15 +173,18 @@ class Receiver:
         Where instances are kept until they are stored and indexed.
     hints
         Where to tell of new ones.
+    stored_seconds
+        How long an answer waits for the object store; 0 if the spool is enough.
     """
 
-    def __init__(self, spool: Spool, hints: Hints) -> None:
+    def __init__(self, spool: Spool, hints: Hints, *, stored_seconds: float = 0.0) -> None:
         self.spool = spool
         self._hints = hints
+        self._stored_seconds = stored_seconds
 
     def prepare(self) -> None:
         """Make ahead what the first instances need, in the background, once the gateway has started."""
-        self.spool.log.prepare(_IDLE_SECONDS)
+        self.spool.prepare(_IDLE_SECONDS)
 
     def begin(self, origin: Origin) -> Incoming:
         """Start to receive an instance.
@@ -181,7 +194,21 @@ class Receiver:
         OutOfResourcesError
             Free disk is below the limit, or no file can be made.
         """
-        return Incoming(self.spool.begin(origin), self._hints)
+        return Incoming(self.spool.begin(origin), self)
+
+    def announce(self, entry: SpoolEntry) -> None:
+        """Tell the queue of an entry, and return when it may be acknowledged; raises ``UnavailableError``."""
+        wait = self._stored_seconds
+        self._hints.add(entry, urgent=wait > 0)
+        if not wait:
+            return
+        deadline = time.monotonic() + wait
+        pause = 0.002
+        while self.spool.waits(entry):
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"the object store does not have it after {wait:.0f} s")
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.05)
 
     def close(self) -> None:
         """Send the hints that wait."""
