@@ -11,9 +11,9 @@ import pytest
 from tests.support.instances import spool_one
 from tests.support.memory_queue import MemoryQueue
 from vna.domain.errors import UnavailableError
+from vna.ingest.hints import ingest_queue
 from vna.ingest.journal import Journal
 from vna.ingest.quarantine import Quarantine
-from vna.ingest.receive import ingest_queue
 from vna.ingest.spool import Spool, SpoolEntry
 from vna.ingest.sweep import Sweeper
 from vna.store.folder import FolderStore
@@ -62,9 +62,9 @@ def test_entries_are_durable_before_they_are_sent(parts: Parts, monkeypatch: pyt
         order.append("sync")
         sync()
 
-    def noted_enqueue(task: str, args: list[object], queue: str) -> None:
+    def noted_enqueue(task: str, args: list[object], queue: str, **more: float) -> None:
         order.append("send")
-        enqueue(task, args, queue)
+        enqueue(task, args, queue, **more)
 
     monkeypatch.setattr(parts.spool, "sync_all", noted_sync)
     monkeypatch.setattr(parts.queue, "enqueue", noted_enqueue)
