@@ -87,7 +87,8 @@ class Archive:
     @cached_property
     def receiver(self) -> Receiver:
         """The way in, for gateways."""
-        from vna.ingest.receive import Hints, Receiver
+        from vna.ingest.hints import Hints
+        from vna.ingest.receive import Receiver
         from vna.observability import hints_dropped_total
 
         spool = self.settings.spool

@@ -18,7 +18,8 @@ from tests.support.ports import answers, free_port, wait_until
 from vna.config import DimseSettings, load_settings
 from vna.gateways.dimse.connection import Services
 from vna.gateways.dimse.server import Gateway, open_listener
-from vna.ingest.receive import Hints, Receiver
+from vna.ingest.hints import Hints
+from vna.ingest.receive import Receiver
 from vna.ingest.spool import Spool
 from vna.security.audit import Recorder
 

@@ -13,9 +13,9 @@ from tests.support.memory_queue import MemoryQueue
 from tests.support.ports import wait_until
 from vna.domain.errors import UnavailableError
 from vna.domain.origin import now_us
+from vna.ingest.hints import ingest_queue
 from vna.ingest.journal import Journal
 from vna.ingest.quarantine import Quarantine
-from vna.ingest.receive import ingest_queue
 from vna.ingest.spool import Spool, SpoolEntry
 from vna.ingest.spool.entry import encode_origin
 from vna.ingest.sweep import Sweeper

@@ -58,14 +58,14 @@ def retry(entries: tuple[str, ...], everything: bool) -> None:
     if bool(entries) == everything:
         raise click.UsageError("name at least one ID, or --all")
     with open_archive() as archive:
-        names = []
+        back = []
         who = Participant(getpass.getuser(), requestor=True)
         for prefix in [item.id for item in archive.quarantine.list()] if everything else entries:
             item = archive.quarantine.show(prefix)
-            names.append(archive.quarantine.retry(item.id).name)
+            back.append(archive.quarantine.retry(item.id))
             archive.audit.record(given_back(who, archive.process, item))
             click.echo(f"{prefix} is in the spool again")
-        if not hint(archive.queue, archive.settings.spool.id, names):
+        if not hint(archive.queue, archive.settings.spool.id, back):
             click.echo("the broker does not answer; the sweeper will find them")
 
 

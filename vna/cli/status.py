@@ -37,12 +37,24 @@ def _broker(archive: Archive) -> dict[str, Any]:
     }
 
 
-def _workers(archive: Archive) -> dict[str, Any]:
-    beat = backlog.heartbeat(archive.settings.run_path)
+def _keeper(archive: Archive) -> dict[str, Any]:
+    """Tell of the worker that sweeps and seals: beat sends it an order every some seconds."""
+    beat = backlog.heartbeat(archive.settings.run_path, backlog.KEEPER)
     if beat is None:
-        return {"ok": False, "text": "no heartbeat yet: no worker and beat have run on this data folder"}
-    text = f"last heartbeat through beat, broker and worker {age(beat.seconds)} ago, on {beat.host}"
+        return {"ok": False, "text": "no heartbeat yet: no keeper and beat have run on this data folder"}
+    text = f"last heartbeat through beat, broker and keeper {age(beat.seconds)} ago, on {beat.host}"
     return {"ok": beat.alive, "text": text, "heartbeat_seconds": beat.seconds}
+
+
+def _workers(archive: Archive, part: str) -> dict[str, Any]:
+    """Tell of the workers of ingest: they give a sign with each batch, and when the keeper asks."""
+    beat = backlog.heartbeat(archive.settings.run_path, part)
+    busy = backlog.large_in_hand(archive.spool) if part == backlog.LARGE else 0
+    text = f"{busy} in work; " if busy else ""
+    if beat is None:
+        return {"ok": bool(busy), "text": text + "no sign of life yet: none has run on this data folder"}
+    text += f"last sign of life {age(beat.seconds)} ago, on {beat.host}"
+    return {"ok": beat.alive or bool(busy), "text": text, "heartbeat_seconds": beat.seconds}
 
 
 def _spool(archive: Archive) -> dict[str, Any]:
@@ -89,7 +101,9 @@ def look(archive: Archive) -> dict[str, dict[str, Any]]:
         "dimse": lambda: _listening(settings.dimse.host, settings.dimse.port),
         "http": lambda: _listening(settings.http.host, settings.http.port),
         "broker": lambda: _broker(archive),
-        "workers": lambda: _workers(archive),
+        "keeper": lambda: _keeper(archive),
+        "workers": lambda: _workers(archive, backlog.INGEST),
+        "large": lambda: _workers(archive, backlog.LARGE),
         "spool": lambda: _spool(archive),
         "quarantine": lambda: _quarantine(archive),
         "objects": lambda: _objects(archive),

@@ -30,16 +30,14 @@ import structlog
 
 from vna.domain.errors import ArchiveError
 from vna.domain.origin import iso_utc, now_us
+from vna.ingest.hints import DEEPEST, LARGE_BYTES, enqueue_entries, ingest_queue
 from vna.ingest.journal import Journal
 from vna.ingest.quarantine import TORN, Quarantine, torn, torn_size
-from vna.ingest.receive import LARGE_BYTES, enqueue_entries, ingest_queue
 from vna.ingest.spool import Spool, SpoolEntry
 from vna.ports.queue import Queue
 
 log = structlog.get_logger(__name__)
 
-# Messages in the queue beyond which nothing is added: with 64 entries each, some 13,000 entries.
-_DEEPEST = 200
 # How long an entry that was sent again is left alone while the queue is not empty.
 _PATIENCE_SECONDS = 300.0
 # Silence after which a file that is being received is nobody's; gateways close idle associations far earlier.
@@ -118,7 +116,7 @@ class Sweeper:
         *,
         age_seconds: float = 60,
         batch: int = 64,
-        deepest: int = _DEEPEST,
+        deepest: int = DEEPEST,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._spool = spool

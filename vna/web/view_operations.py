@@ -225,11 +225,15 @@ def _queue(archive: Archive) -> Part:
 
 
 def _workers(archive: Archive) -> Part:
-    beat = backlog.heartbeat(archive.settings.run_path)
-    if beat is None:
-        return Part("Workers", False, "none", "no worker and beat have run on this data folder yet")
-    text = f"last sign of life {quantities.age(beat.seconds)} ago, on {beat.host}"
-    return Part("Workers", beat.alive, "alive" if beat.alive else "silent", text)
+    silent, signs = [], []
+    for part in (backlog.INGEST, backlog.LARGE, backlog.KEEPER):
+        beat = backlog.heartbeat(archive.settings.run_path, part)
+        busy = part == backlog.LARGE and backlog.large_in_hand(archive.spool)
+        if not busy and (beat is None or not beat.alive):
+            silent.append(part)
+        signs.append(f"{part} " + (f"{quantities.age(beat.seconds)} ago on {beat.host}" if beat else "never"))
+    head = f"{', '.join(silent)} silent" if silent else "alive"
+    return Part("Workers", not silent, head, f"last signs of life: {'; '.join(signs)}")
 
 
 def _objects(archive: Archive) -> Part:
