@@ -55,11 +55,24 @@ class Put:
 
     A run of bytes is compared with its checksum as it is copied: ``IntegrityError``, and nothing of it stored,
     if they differ.
+
+    Attributes
+    ----------
+    key
+        Where to.
+    source
+        The bytes. A ``Path`` must not be written to by anybody afterwards; the place of a ``FileRange`` may be.
+    content_type
+        Media type, kept where the store can.
+    linkable
+        The range is a file, whole, that nobody writes to afterwards: it may be linked as a ``Path`` is, and its
+        checksum is compared only where it is copied instead.
     """
 
     key: str
     source: bytes | Path | FileRange
     content_type: str = "application/octet-stream"
+    linkable: bool = False
 
 
 class ObjectReader(ABC):
@@ -101,9 +114,7 @@ class ObjectStore(ObjectReader):
     def put_batch(self, puts: Sequence[Put]) -> list[bool]:
         """Put objects if absent, and return when every one of them is durable.
 
-        A file source (``Path``) must not be written to by anybody afterwards: the local
-        store links it, and makes its bytes durable if they are not. A ``FileRange`` may be
-        written over at any time: it is copied, and what was copied is compared.
+        The local store links a ``Path``, and makes its bytes durable if they are not.
 
         Returns
         -------
