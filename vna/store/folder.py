@@ -28,7 +28,7 @@ from vna.store.folder_files import Temporary
 from vna.store.folder_io import Syncer, archive_error, mapped_errors
 from vna.store.folder_list import walk
 from vna.store.folder_put import FolderWriter
-from vna.store.keys import check_key, check_prefix
+from vna.store.keys import check_key, check_prefix, damaged_key
 
 _READ_THREADS = 4
 _READ_AHEAD = 16
@@ -75,6 +75,12 @@ class FolderStore(ObjectStore):
         with mapped_errors("replace"), self._facts.locked():
             self._facts.read(key).forbid_change(key)
             self._writer.write_over(f"{self._root}/{key}", data)
+
+    def mend(self, put: Put) -> str:
+        """Put proved bytes over a damaged object, whose file gets another name; holds and retention stay."""
+        check_key(put.key)
+        with mapped_errors("mend"), self._facts.locked():
+            return self._writer.mend(put, lambda state: damaged_key(put.key, f"{state.st_mtime_ns:x}"))
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes."""

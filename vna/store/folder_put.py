@@ -201,11 +201,10 @@ class FolderWriter:
         target = f"{self._root}/{put.key}"
         folders: set[str] = set()
         kept = ""
-        made = (
-            self._temporary.write(put.source, named=True)
-            if isinstance(put.source, bytes)
-            else self._temporary.copy(as_range(put), named=True)
-        )
+        if isinstance(put.source, bytes):
+            made = self._temporary.write(put.source, named=True)
+        else:
+            made = self._mending_copy(put)
         try:
             self._target(put.key, folders)
             os.fdatasync(made.descriptor)
@@ -220,6 +219,12 @@ class FolderWriter:
             made.close()
         self._sync_folders(folders)
         return kept
+
+    def _mending_copy(self, put: Put) -> Scratch:
+        try:
+            return self._temporary.copy(as_range(put), named=True)
+        except FileNotFoundError as error:
+            raise no_source(put) from error
 
 
 def _link(source: Scratch | Path, target: str) -> bool:
