@@ -61,8 +61,16 @@ def _spool(archive: Archive) -> dict[str, Any]:
     found = backlog.spooled(archive.spool)
     text = f"{found.entries} entries, {size(found.bytes)}"
     text += f", oldest {age(found.oldest_seconds)}" if found.entries else ""
-    numbers = {"entries": found.entries, "bytes": found.bytes, "oldest_seconds": found.oldest_seconds}
-    return {"ok": True, "text": text} | numbers
+    text += f", {size(found.free_bytes)} free"
+    text += "".join(f"\n{fault}" for fault in found.faults)
+    numbers = {
+        "entries": found.entries,
+        "bytes": found.bytes,
+        "oldest_seconds": found.oldest_seconds,
+        "free_bytes": found.free_bytes,
+        "faults": found.faults,
+    }
+    return {"ok": not found.faults, "text": text} | numbers
 
 
 def _quarantine(archive: Archive) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from vna.ingest.hints import DEEPEST, LARGE_BYTES, enqueue_entries, ingest_queue
 from vna.ingest.journal import Journal
 from vna.ingest.quarantine import Quarantine
 from vna.ingest.spool import Spool, SpoolEntry
+from vna.ingest.spool import Spooled as Counted
 from vna.ports.queue import Queue
 
 # Who gives signs of life: the worker of sweeps and seals, those of ingest, those of large entries.
@@ -30,11 +31,23 @@ LIFECYCLE_QUEUE = "lifecycle"
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """What is in the spool: entries, their bytes, and the seconds since the oldest arrived."""
+    """What is in the spool.
+
+    Attributes
+    ----------
+    entries, bytes, oldest_seconds
+        Entries, their bytes, and the seconds since the oldest arrived.
+    free_bytes
+        Free disk.
+    faults
+        What a person should look at, a sentence each.
+    """
 
     entries: int
     bytes: int
     oldest_seconds: float
+    free_bytes: int = 0
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,36 @@ def spooled(spool: Spool) -> Spooled:
     """Return what is in the spool."""
     found = spool.count(with_bytes=True)
     waited = abs(now_us() - found.oldest_us) / 1e6 if found.oldest_us else 0.0
-    return Spooled(found.entries, found.bytes, waited)
+    return Spooled(found.entries, found.bytes, waited, spool.free_bytes(), tuple(_faults(spool, found)))
+
+
+def _faults(spool: Spool, found: Counted) -> Iterator[str]:
+    if spool.place.volatile:
+        yield f"a power cut or a restart takes all of it: {spool.place.volatile} (VNA_SPOOL__ALLOW_VOLATILE)"
+    if not spool.has_room(0):
+        yield "the disk is full: instances are refused (VNA_SPOOL__MIN_FREE_BYTES)"
+    if trouble := spool.trouble():
+        yield (
+            f"the disk failed {trouble['count']} times, last {str(trouble['when'])[:19]}: {trouble['error']}; "
+            "`vna spool --seen` once it is mended"
+        )
+    if found.unknown:
+        yield f"{found.unknown} files or entries are of no kind that this version knows; they are kept"
+    if found.damaged:
+        yield f"{found.damaged} places in segments cannot be read; they are kept"
+    if aside := spool.set_aside():
+        yield f"{aside} files were set aside in {spool.path / 'set-aside'}"
+    if held := len(Journal(spool).held()):
+        yield f"{held} entries are held back, since all of late from their sender were refused: `vna quarantine held`"
+    if ahead := future(spool):
+        yield f"{ahead} entries were received later than now: the clock was wrong then, or is now"
+
+
+def future(spool: Spool) -> int:
+    """Return how many entries of the future the last sweep saw."""
+    with suppress(OSError, ValueError, AttributeError):
+        return int(json.loads((spool.path / "sweep.json").read_text()).get("future", 0))
+    return 0
 
 
 def queued(queue: Queue, spool_id: str) -> dict[str, int]:

@@ -28,7 +28,6 @@ import errno
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -79,7 +78,7 @@ class Built(Protocol):
         """The metadata document to be stored beside the bytes."""
 
 
-Build = Callable[[Path | FileRange | bytes, str, int, int, Origin], Built]
+Build = Callable[[FileRange | bytes, str, int, int, Origin], Built]
 Rebuild = Callable[[bytes], IndexedInstance]
 OnCommitted = Callable[[Sequence[IndexedInstance], Sequence[Upserted]], None]
 
@@ -120,7 +119,7 @@ class CommitReport:
 @dataclass(frozen=True, slots=True)
 class _Ready:
     entry: SpoolEntry
-    content: Path | FileRange | bytes
+    content: FileRange | bytes
     instance: IndexedInstance
     metadata: bytes
 
@@ -287,7 +286,7 @@ class Committer:
             if (size := torn_size(entry, source)) is not None:
                 self._give_up(entry, report, torn(entry, size), TORN, 0)
                 return None
-            content, digest = self._read(entry, source)
+            content, digest = self._read(source)
             built = self._build(content, digest, entry.length, entry.received_us, entry.origin)
         except FileNotFoundError:
             report.gone += 1
@@ -313,7 +312,7 @@ class Committer:
             return _Ready(entry, content, built.instance, built.metadata)
         return None
 
-    def _read(self, entry: SpoolEntry, source: FileRange) -> tuple[Path | FileRange | bytes, str]:
+    def _read(self, source: FileRange) -> tuple[FileRange | bytes, str]:
         """Return what is put of an entry, and its digest; the bytes compared with those that were received."""
         if source.length <= _IN_MEMORY:
             data = source.read()
@@ -322,8 +321,7 @@ class Committer:
             digest, size, checksum = digest_and_checksum(file, self._buffer)
         if size != source.length or (source.checksum is not None and checksum != source.checksum):
             raise IntegrityError(f"{source}: the bytes are not those that were received")
-        # A file of its own becomes the object; of a segment the store makes a copy.
-        return (source if entry.segment >= 0 else source.path), digest
+        return source, digest
 
     def _refuse(self, entry: SpoolEntry, report: CommitReport, error: InvalidInputError) -> None:
         """Put what is no instance in quarantine, unless its sender sends nothing else."""
@@ -377,7 +375,8 @@ class Committer:
 
     def _put(self, ready: list[_Ready]) -> list[_Ready]:
         while ready:
-            puts = [Put(item.instance.key, item.content, _DICOM) for item in ready]
+            # A file of its own becomes the object; of a segment the store makes a copy.
+            puts = [Put(item.instance.key, item.content, _DICOM, linkable=item.entry.segment < 0) for item in ready]
             puts += [Put(metadata_key(item.instance.key), item.metadata, _JSON) for item in ready]
             try:
                 stored = self._objects.put_batch(puts)

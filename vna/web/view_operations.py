@@ -211,8 +211,11 @@ def _index(archive: Archive) -> Part:
 
 def _spool(archive: Archive) -> Part:
     found = backlog.spooled(archive.spool)
+    if found.faults:
+        return Part("Spool", False, view_text.grouped(found.entries), "; ".join(found.faults))
     if not found.entries:
-        return Part("Spool", True, "0", "all that was received is stored")
+        free = quantities.size(found.free_bytes)
+        return Part("Spool", True, "0", f"all that was received is stored; {free} of disk are free")
     old = found.oldest_seconds
     text = f"entries wait, {quantities.size(found.bytes)}; the oldest for {quantities.age(old)}"
     return Part("Spool", old < 10 * archive.settings.spool.sweep_age_seconds, view_text.grouped(found.entries), text)

@@ -187,6 +187,13 @@ class Spool:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def set_aside(self) -> int:
+        """Return how many files were set aside, since nobody knew what they are."""
+        try:
+            return len(os.listdir(self.path / "set-aside"))
+        except FileNotFoundError:
+            return 0
+
     def forget_trouble(self) -> None:
         """Forget the trouble: somebody has looked."""
         (self.path / "trouble.json").unlink(missing_ok=True)
