@@ -108,6 +108,7 @@ class Archive:
         from vna.ingest.audited import note_committed
         from vna.ingest.commit import Committer
         from vna.ingest.journal import Journal
+        from vna.lifecycle.index_loss import settle
 
         return Committer(
             self.spool,
@@ -118,6 +119,7 @@ class Archive:
             max_attempts=self.settings.spool.max_attempts,
             interrupts=interrupts,
             on_committed=note_committed(self.audit, self.process),
+            before_first=lambda: settle(self.objects, self.index),
         )
 
     @cached_property

@@ -126,6 +126,8 @@ class Committer:
         While an entry is read that is the entry's fault; while a batch is stored it is nobody's.
     on_committed
         Told of each batch when it is stored and indexed, before its entries leave the spool.
+    before_first
+        Called before the first batch is stored, again for the next one if it raises.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class Committer:
         rebuild: Rebuild = document.rebuild,
         interrupts: tuple[type[Exception], ...] = (),
         on_committed: OnCommitted = lambda _instances, _outcomes: None,
+        before_first: Callable[[], None] = lambda: None,
     ) -> None:
         self._spool = spool
         self._objects = objects
@@ -152,6 +155,7 @@ class Committer:
         self._rebuild = rebuild
         self._interrupts = interrupts
         self._on_committed = on_committed
+        self._before_first: Callable[[], None] | None = before_first
         self._buffer = memoryview(bytearray(_BUFFER))
         self._failing = False
         self._one = threading.Lock()
@@ -176,6 +180,9 @@ class Committer:
                 self._index.check()
                 self._failing = False
             try:
+                if self._before_first is not None:
+                    self._before_first()
+                    self._before_first = None
                 self._batch(together, report)
                 for entry in entries:
                     if entry.name in suspects:
