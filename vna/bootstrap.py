@@ -117,6 +117,7 @@ class Archive:
         from vna.ingest.audited import note_committed
         from vna.ingest.commit import Committer
         from vna.ingest.journal import Journal
+        from vna.lifecycle.index_loss import settle
 
         return Committer(
             self.spool,
@@ -128,6 +129,7 @@ class Archive:
             interrupts=interrupts,
             on_committed=note_committed(self.audit, self.process),
             brake=self.brake,
+            before_first=lambda: settle(self.objects, self.index),
         )
 
     @property

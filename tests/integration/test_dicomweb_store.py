@@ -41,9 +41,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
 
 @pytest.fixture
 def gateway(shared: HttpGateway) -> HttpGateway:
-    for name in ("incoming", "partial"):
-        for path in (shared.archive.spool.path / name).iterdir():
-            path.unlink()
+    shared.archive.spool.finish(list(shared.archive.spool.entries()))
+    for path in shared.archive.spool.partial.iterdir():
+        path.unlink()
     return shared
 
 

@@ -18,6 +18,7 @@ from vna.cli.open_archive import open_archive
 from vna.domain.errors import ArchiveError
 from vna.domain.quantities import age, size
 from vna.ingest import backlog
+from vna.lifecycle.index_loss import find_loss
 
 
 def _listening(host: str, port: int) -> dict[str, Any]:
@@ -96,10 +97,14 @@ def _index(archive: Archive) -> dict[str, Any]:
         f"{counts.patients} patients, {counts.studies} studies, {counts.series} series, "
         f"{counts.instances} instances, {size(counts.bytes)}"
     )
+    loss = find_loss(archive.objects, archive.index)
+    if loss is not None:
+        text = f"{loss}; found are {text}"
     outdated = archive.index.outdated()
     text += "; an earlier version made it: run `vna reindex`" if outdated else ""
     names = ("patients", "studies", "series", "instances", "bytes")
-    return {"ok": not outdated, "text": text} | {name: getattr(counts, name) for name in names}
+    ok = not outdated and loss is None
+    return {"ok": ok, "text": text, "lost": loss is not None} | {name: getattr(counts, name) for name in names}
 
 
 def look(archive: Archive) -> dict[str, dict[str, Any]]:

@@ -149,6 +149,8 @@ class Committer:
         Told of each batch when it is stored and indexed, before its entries leave the spool.
     brake
         Says when a sender's entries are no longer put in quarantine; ``None`` for never.
+    before_first
+        Called before the first batch is stored, again for the next one if it raises.
     """
 
     def __init__(
@@ -165,6 +167,7 @@ class Committer:
         interrupts: tuple[type[Exception], ...] = (),
         on_committed: OnCommitted = lambda _instances, _outcomes: None,
         brake: RefusalBrake | None = None,
+        before_first: Callable[[], None] = lambda: None,
     ) -> None:
         self._spool = spool
         self._objects = objects
@@ -177,6 +180,7 @@ class Committer:
         self._interrupts = interrupts
         self._on_committed = on_committed
         self._brake = brake
+        self._before_first: Callable[[], None] | None = before_first
         self._buffer = memoryview(bytearray(_BUFFER))
         self._failing = False
         self._one = threading.Lock()
@@ -200,6 +204,9 @@ class Committer:
                 self._ask_services()
                 self._failing = False
             try:
+                if self._before_first is not None:
+                    self._before_first()
+                    self._before_first = None
                 self._batch(together, report)
                 for entry in entries:
                     if entry.name in suspects:

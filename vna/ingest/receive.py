@@ -43,9 +43,7 @@ class Incoming:
             the spool goes on; the same instance sent again is a duplicate.
         """
         entry = self._file.seal()
-        # Others may have the place while this one waits.
-        self._file.close()
-        self._receiver.announce(entry)
+        self._receiver.announce(entry, self._file)
         return entry
 
     def __enter__(self) -> Self:
@@ -95,12 +93,13 @@ class Receiver:
         """
         return Incoming(self.spool.begin(origin), self)
 
-    def announce(self, entry: SpoolEntry) -> None:
+    def announce(self, entry: SpoolEntry, file: SpoolFile) -> None:
         """Tell the queue of an entry, and return when it may be acknowledged; raises ``UnavailableError``."""
         wait = self._stored_seconds
         self._hints.add(entry, urgent=wait > 0)
         if not wait:
             return
+        file.close()  # others may have its place meanwhile
         deadline = time.monotonic() + wait
         pause = 0.002
         while self.spool.waits(entry):

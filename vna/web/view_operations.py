@@ -17,6 +17,7 @@ from vna.domain.origin import now_us
 from vna.ingest import backlog
 from vna.ingest.quarantine import Quarantined
 from vna.lifecycle import tiers
+from vna.lifecycle.index_loss import find_loss
 from vna.ports.index import Index, IndexCounts, Total
 from vna.web import view_text
 
@@ -203,6 +204,9 @@ def _stored(archive: Archive, rate: Rate) -> list[Part]:
 
 def _index(archive: Archive) -> Part:
     archive.index.check()
+    loss = find_loss(archive.objects, archive.index)
+    if loss is not None:
+        return Part("Index", False, "lost", str(loss))
     if archive.index.outdated():
         return Part("Index", False, "outdated", "an earlier version made it; to find all: vna reindex")
     kind = "Elasticsearch" if archive.settings.index.kind == "elasticsearch" else "SQLite"
