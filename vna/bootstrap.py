@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vna.deidentify.dataset import Deidentifier
     from vna.deidentify.patients import PatientLookup
     from vna.domain.audit import Participant
+    from vna.ingest.brake import RefusalBrake
     from vna.ingest.commit import Committer
     from vna.ingest.quarantine import Quarantine
     from vna.ingest.receive import Receiver
@@ -75,12 +76,19 @@ class Archive:
         from vna.ingest.spool import Spool
 
         spool = self.settings.spool
-        return Spool(self.settings.spool_path, spool.min_free_bytes, spool.log_bytes)
+        return Spool(
+            self.settings.spool_path,
+            spool.min_free_bytes,
+            spool.log_bytes,
+            allow_volatile=spool.allow_volatile,
+            create=spool.create,
+        )
 
     @cached_property
     def receiver(self) -> Receiver:
         """The way in, for gateways."""
-        from vna.ingest.receive import Hints, Receiver
+        from vna.ingest.hints import Hints
+        from vna.ingest.receive import Receiver
         from vna.observability import hints_dropped_total
 
         spool = self.settings.spool
@@ -91,7 +99,8 @@ class Archive:
             seconds=spool.batch_seconds,
             on_drop=hints_dropped_total.inc,
         )
-        return Receiver(self.spool, hints)
+        wait = spool.stored_seconds if spool.acknowledge == "stored" else 0.0
+        return Receiver(self.spool, hints, stored_seconds=wait)
 
     @cached_property
     def quarantine(self) -> Quarantine:
@@ -108,6 +117,7 @@ class Archive:
         from vna.ingest.audited import note_committed
         from vna.ingest.commit import Committer
         from vna.ingest.journal import Journal
+        from vna.lifecycle.index_loss import settle
 
         return Committer(
             self.spool,
@@ -118,7 +128,18 @@ class Archive:
             max_attempts=self.settings.spool.max_attempts,
             interrupts=interrupts,
             on_committed=note_committed(self.audit, self.process),
+            brake=self.brake,
+            before_first=lambda: settle(self.objects, self.index),
         )
+
+    @property
+    def brake(self) -> RefusalBrake:
+        """What holds back the refusals of one sender; a new one for each process or thread."""
+        from vna import __version__
+        from vna.ingest.brake import RefusalBrake
+
+        spool = self.settings.spool
+        return RefusalBrake(self.spool.path / "refusals.json", spool.most_refusals, __version__)
 
     @cached_property
     def sweeper(self) -> Sweeper:

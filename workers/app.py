@@ -5,8 +5,11 @@
 Settings that look arbitrary and are not: a message is acknowledged late and may
 come twice, which every task survives; ``reject_on_worker_lost`` stays off,
 since it would hand a poison message round for ever (the journal and the sweeper
-take care of what a dead worker had in hand); time limits lie below the
-visibility timeout, so that no two copies of a message run at once.
+take care of what a dead worker had in hand). Time limits lie below the
+visibility timeout, except that of a batch, which comes with its message and
+grows with its bytes: one that takes longer than the visibility timeout is
+delivered once more meanwhile, and whoever gets it sees in the journal that a
+living worker is at it.
 """
 
 from __future__ import annotations
@@ -18,13 +21,13 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
 from vna import observability
+from vna.bootstrap import Archive
 from vna.config import Settings
 from vna.config import settings as configured
-from vna.ingest.receive import INGEST_LARGE_TASK, INGEST_TASK, ingest_queue
 from vna.queue.celery_queue import broker_conf, direct_queue
-from workers import transport
+from workers import room, transport
 from workers.process import WorkerProcess
-from workers.routing import LIFECYCLE, SWEEP_TASK, queue_names
+from workers.routing import LIFECYCLE, SWEEP_TASK, disposable_queues, queue_names, sweep_queue
 from workers.tasks import audit, ingest, lifecycle
 
 # A child that has grown past this is replaced after its task, in KiB.
@@ -40,15 +43,16 @@ def make_app(settings: Settings, process: WorkerProcess | None = None) -> Celery
     app.conf.update(broker_conf(settings.broker_url, settings.queue))
     app.conf.update(_worker_conf(settings))
     held = process or WorkerProcess(settings)
-    ingest.register(app, held)
+    ingest.register(app, held, settings)
     lifecycle.register(app, held, settings)
     audit.register(app, held)
+    app.conf.worker_consumer = room.consumer_class(Archive(settings).queue, disposable_queues(settings))
 
     def set_up_logging(**_: Any) -> None:
         observability.configure(settings.log)
 
     def sweep_at_start(**_: Any) -> None:
-        app.send_task(SWEEP_TASK, queue=ingest_queue(settings.spool.id), retry=False)
+        app.send_task(SWEEP_TASK, queue=sweep_queue(settings.spool.id), retry=False)
 
     signals.setup_logging.connect(set_up_logging, weak=False)
     signals.worker_ready.connect(sweep_at_start, weak=False)
@@ -65,11 +69,6 @@ def _worker_conf(settings: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": False,
         "task_soft_time_limit": visibility * 0.8,
         "task_time_limit": visibility * 0.9,
-        "task_annotations": {
-            # A batch takes a second; with services at their time-outs, minutes. A parser that hangs is ended.
-            INGEST_TASK: {"soft_time_limit": min(600, visibility * 0.8), "time_limit": min(660, visibility * 0.9)},
-            INGEST_LARGE_TASK: {"soft_time_limit": visibility * 0.8, "time_limit": visibility * 0.9},
-        },
         "worker_prefetch_multiplier": 1,
         "worker_max_memory_per_child": _MAX_MEMORY_KIB,
         "worker_hijack_root_logger": False,

@@ -13,7 +13,6 @@ from celery import Celery, signals
 from vna import observability
 from vna.config import Settings
 from vna.config import settings as configured
-from vna.ingest.receive import ingest_queue
 from vna.queue.celery_queue import broker_conf, direct_queue
 from workers.routing import (
     HEARTBEAT_TASK,
@@ -24,6 +23,7 @@ from workers.routing import (
     WORKLIST_TASK,
     audit_queue,
     queue_names,
+    sweep_queue,
 )
 
 _HEARTBEAT_SECONDS = 15
@@ -60,7 +60,7 @@ def schedule(settings: Settings) -> dict[str, Any]:
             "task": SWEEP_TASK,
             "schedule": timedelta(seconds=every),
             # An old order to sweep is of no use: while no worker runs they must not pile up.
-            "options": {"queue": ingest_queue(settings.spool.id), "expires": max(2 * every, 30)},
+            "options": {"queue": sweep_queue(settings.spool.id), "expires": max(2 * every, 30)},
         },
         "seal": {
             "task": SEAL_TASK,
@@ -70,7 +70,7 @@ def schedule(settings: Settings) -> dict[str, Any]:
         "heartbeat": {
             "task": HEARTBEAT_TASK,
             "schedule": timedelta(seconds=_HEARTBEAT_SECONDS),
-            "options": {"queue": LIFECYCLE, "expires": 2 * _HEARTBEAT_SECONDS},
+            "options": {"queue": sweep_queue(settings.spool.id), "expires": 2 * _HEARTBEAT_SECONDS},
         },
         "tiers": {
             "task": TIERS_TASK,

@@ -13,6 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from vna.bootstrap import Archive
 from vna.config import Settings
 from vna.ingest.commit import Committer
+from vna.ingest.journal import Journal
 from vna.ingest.sweep import Sweeper
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,7 @@ class WorkerParts:
     archive: Archive
     committer: Committer
     sweeper: Sweeper
+    journal: Journal
 
 
 class WorkerProcess:
@@ -48,7 +50,8 @@ class WorkerProcess:
     def make(self) -> WorkerParts:
         """Make the parts."""
         archive = Archive(self._settings)
-        return WorkerParts(archive, archive.committer((SoftTimeLimitExceeded,)), archive.sweeper)
+        committer = archive.committer((SoftTimeLimitExceeded,))
+        return WorkerParts(archive, committer, archive.sweeper, Journal(archive.spool))
 
     def _start(self, **_: Any) -> None:
         self._parts = None

@@ -1,16 +1,22 @@
-"""Celery's Redis transport, with one hole closed: a worker that could not acknowledge stops working.
+"""Celery's Redis transport, with two holes closed.
 
-An acknowledgement that fails, since the broker froze or died just then, is
-logged by Celery and otherwise passed over. The message goes on counting as in
-work, and with a prefetch of one the worker, connected and alive, never takes
-another. Here the place is given back although the broker was not told. The
-broker gives the message out again after the visibility timeout; that it was
-done already does no harm.
+A worker that could not acknowledge stops working. An acknowledgement that
+fails, since the broker froze or died just then, is logged by Celery and
+otherwise passed over. The message goes on counting as in work, and with a
+prefetch of one the worker, connected and alive, never takes another. Here the
+place is given back although the broker was not told. The broker gives the
+message out again after the visibility timeout; that it was done already does no
+harm.
+
+A worker that meets a full broker ends, and ends again when it is started. Here
+that counts as a lost connection: Celery connects anew, and room is made before
+it takes a message (:mod:`workers.room`).
 """
 
 from __future__ import annotations
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from redis.exceptions import OutOfMemoryError
 
 
 class SlotQoS(redis.QoS):
@@ -32,9 +38,10 @@ class SlotChannel(redis.Channel):
 
 
 class SlotTransport(redis.Transport):
-    """The transport with such channels."""
+    """The transport with such channels, which connects anew when the broker is full."""
 
     Channel = SlotChannel
+    connection_errors = (*redis.Transport.connection_errors, OutOfMemoryError)
 
 
 def register() -> None:

@@ -11,21 +11,32 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 
 from tests.contracts.objects_adapters import DATA, ObjectsSpec, open_objects
 from tests.contracts.objects_processes import content, pass_large, put_for_ever, put_one
-from vna.domain.errors import NotFoundError
+from vna.domain.errors import IntegrityError, NotFoundError
+from vna.domain.file_range import FileRange
 from vna.ports.objects import ObjectStore, Put
 
 MIB = 1 << 20
 SPAWN = multiprocessing.get_context("spawn")
 BAD_KEYS = ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "../a", "a b", "a\\b", "ä", "a\n", "a~", "a\0"]
 BAD_KEYS += ["a" * 513, "a/" * 256 + "b", "a" * 256]
+
+
+def ranged(folder: Path, length: int) -> tuple[bytes, FileRange]:
+    """Return bytes, and where they are in a file among others."""
+    content = (DATA * (length // len(DATA) + 1))[:length]
+    path = folder / "segment"
+    path.write_bytes(b"before" * 1000 + content + b"after" * 1000)
+    return content, FileRange(path, 6000, length, xxhash.xxh3_64_intdigest(content))
 
 
 def test_an_absent_object_is_put_and_a_present_one_is_left(objects: ObjectStore) -> None:
@@ -108,6 +119,54 @@ def test_a_missing_file_source_is_not_found_unless_its_key_is_there(objects: Obj
         objects.put("f", tmp_path / "none")
     objects.put("f", b"by a faster worker")
     assert objects.put("f", tmp_path / "none") is False
+
+
+@pytest.mark.parametrize("length", [0, 9_000, 525_000, 12 * len(DATA)], ids=["empty", "small", "middle", "in parts"])
+def test_a_range_of_a_file_is_put(objects: ObjectStore, tmp_path: Path, length: int) -> None:
+    content, source = ranged(tmp_path, length)
+    assert objects.put_batch([Put("r", source), Put("s", b"s")]) == [True, True]
+    assert objects.get("r") == content
+    assert objects.put("r", source) is False
+    # It was copied: the next owner of the place writes over it.
+    source.path.write_bytes(b"other")
+    assert objects.get("r") == content
+
+
+@pytest.mark.parametrize("length", [9_000, 12 * len(DATA)], ids=["small", "in parts"])
+@pytest.mark.parametrize("damage", ["byte", "last", "short", "checksum"])
+def test_a_range_with_other_bytes_is_not_put(objects: ObjectStore, tmp_path: Path, length: int, damage: str) -> None:
+    _, source = ranged(tmp_path, length)
+    with source.path.open("r+b") as file:
+        if damage == "short":
+            file.truncate(source.offset + length - 1)
+        elif damage == "checksum":
+            source = replace(source, checksum=0)
+        else:
+            file.seek(source.offset + (length - 1 if damage == "last" else 100))
+            file.write(b"#" if file.peek(1)[:1] != b"#" else b"+")  # type: ignore[attr-defined]
+    with pytest.raises(IntegrityError):
+        objects.put("r", source)
+    assert objects.head("r") is None
+    assert list(objects.list()) == []
+
+
+def test_a_range_without_a_checksum_is_put_unless_it_is_short(objects: ObjectStore, tmp_path: Path) -> None:
+    content, source = ranged(tmp_path, 9_000)
+    assert objects.put("r", replace(source, checksum=None))
+    assert objects.get("r") == content
+    with pytest.raises(IntegrityError):
+        objects.put("s", replace(source, checksum=None, length=1 << 20))
+    assert objects.head("s") is None
+
+
+def test_a_range_of_a_missing_file_is_not_found_unless_its_key_is_there(objects: ObjectStore, tmp_path: Path) -> None:
+    missing = FileRange(tmp_path / "none", 4096, 10, 1)
+    with pytest.raises(NotFoundError):
+        objects.put("f", missing)
+    objects.put("f", b"by a faster worker")
+    assert objects.put("f", missing) is False
+    with pytest.raises(NotFoundError):
+        objects.put("g", replace(missing, length=100 * MIB))
 
 
 def test_of_many_threads_with_other_bytes_one_wins_whole(objects: ObjectStore) -> None:

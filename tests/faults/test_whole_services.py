@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -19,6 +20,7 @@ from tests.support.http_proxy import HttpProxy, Message
 from tests.support.oracle import Oracle, load
 from tests.support.ports import wait_until
 from tests.support.s3 import S3Service
+from vna.ingest.spool import Spool
 
 FAULT_SECONDS = 5
 
@@ -31,7 +33,8 @@ class _Behind:
     store: HttpProxy
 
     def waiting(self) -> int:
-        return sum(1 for _ in (self.archive.data / "spool" / "incoming").iterdir())
+        with closing(Spool(self.archive.data / "spool", log_bytes=0)) as spool:
+            return spool.count().entries
 
     def heal(self) -> None:
         self.search.heal()

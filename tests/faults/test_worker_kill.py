@@ -13,7 +13,9 @@ from tests.support.killing import HANGS, HANGS_DEAF, POISON, STEPS, kill_at
 from tests.support.valkey import Valkey, valkey  # noqa: F401  # fixture
 from tests.support.worker import start_beat, start_worker, wait_until
 from vna.bootstrap import Archive
+from vna.ingest import hints
 from vna.lifecycle.reindex import reindex
+from vna.queue import celery_queue
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -107,6 +109,8 @@ def test_an_object_that_hangs_its_reader_ends_in_quarantine(
     reason: str,
 ) -> None:
     monkeypatch.setenv("TEST_SHORT_LIMITS", "1")
+    monkeypatch.setattr(hints, "BASE_SECONDS", 1.0)
+    monkeypatch.setattr(celery_queue, "GRACE_SECONDS", 2.0)
     settings = make_settings(tmp_path / "data", queue={"broker": valkey.url}, spool={"max_attempts": 2})
     archive = Archive(settings)
     oracle = Acknowledged.empty()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -38,6 +39,11 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     )
 
 
+def status(archive: RunningArchive) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(archive.vna("status", "--json", check=False))
+    return found
+
+
 def test_echo_answers_and_a_rejection_tells_its_reason(archive: RunningArchive) -> None:
     assert f"VNA at 127.0.0.1:{archive.dimse_port} answers (" in archive.vna("echo")
     refused = run(archive.environment, "echo", f"WRONG@127.0.0.1:{archive.dimse_port}")
@@ -59,9 +65,10 @@ def test_status_as_json_counts_what_is_there(archive: RunningArchive, tmp_path: 
     path.write_bytes(part10(1, study=77))
     assert "with status SUCCESS" in dcmsend(archive.dimse_port, [path])
     archive.wait_idle()
-    wait_until(lambda: '"last heartbeat' in archive.vna("status", "--json", check=False), 60)
-    found = json.loads(archive.vna("status", "--json", check=False))
-    assert all(found[name]["ok"] for name in ("dimse", "http", "broker", "workers", "objects", "index"))
+    alive = ("keeper", "workers", "large")
+    wait_until(lambda: all(status(archive)[name]["ok"] for name in alive), 60)
+    found = status(archive)
+    assert all(found[name]["ok"] for name in ("dimse", "http", "broker", *alive, "objects", "index"))
     assert found["index"]["instances"] >= 1
     assert found["spool"]["entries"] == 0
 

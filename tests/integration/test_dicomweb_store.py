@@ -41,16 +41,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
 
 @pytest.fixture
 def gateway(shared: HttpGateway) -> HttpGateway:
-    for name in ("incoming", "partial"):
-        for path in (shared.archive.spool.path / name).iterdir():
-            path.unlink()
+    shared.archive.spool.finish(list(shared.archive.spool.entries()))
+    for path in shared.archive.spool.partial.iterdir():
+        path.unlink()
     return shared
 
 
 def spooled(gateway: HttpGateway) -> list[bytes]:
     """Return what was made durable; nothing else may lie in the spool."""
     wait_until(lambda: not list(gateway.archive.spool.partial.iterdir()), 5, "no part is left half received")
-    return sorted(gateway.archive.spool.file(entry).read_bytes() for entry in gateway.archive.spool.entries())
+    return sorted(gateway.archive.spool.source(entry).read() for entry in gateway.archive.spool.entries())
 
 
 def send(

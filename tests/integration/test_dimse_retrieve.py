@@ -525,11 +525,11 @@ def test_an_association_that_stores_and_asks(archived: Archived) -> None:
     assoc.release()
     (entry,) = archived.archive.spool.entries()
     assert (entry.origin.calling, entry.origin.protocol) == ("BOTH", "dimse")
-    data = archived.archive.spool.file(entry).read_bytes()
+    data = archived.archive.spool.source(entry).read()
     assert len(data) == entry.length
     assert data[128:132] == b"DICM"
     assert b"MIXED" in data
-    archived.archive.spool.file(entry).unlink()
+    archived.archive.spool.finish([entry])
 
 
 def test_getscu(archived: Archived, tmp_path: Path) -> None:

@@ -147,9 +147,8 @@ def test_a_mixed_association_stores_byte_for_byte(plain: Listening) -> None:
         assert association.store(context, "1.2.3", "1.2.9.9", io.BytesIO(b"ab"), 2) == 0x0122
         assert association.store(context, CT, "", io.BytesIO(b"ab"), 2) == 0xC000
     entries = sorted(spool.entries(), key=lambda entry: entry.received_us)
-    kept = [spool.file(entry).read_bytes() for entry in entries]
-    for entry in entries:
-        spool.file(entry).unlink()
+    kept = [spool.source(entry).read() for entry in entries]
+    spool.finish(entries)
     assert [data[data_set_start(io.BytesIO(data)) :] for data in kept] == bodies
     assert {entry.origin.calling for entry in entries} == {"MIXED"}
 

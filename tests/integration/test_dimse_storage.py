@@ -370,7 +370,7 @@ def test_large_object_leaves_memory_flat(process: GatewayProcess) -> None:
         assert requestor.status() == 0
         seen.append(memory.memory_info().rss)
     (entry,) = process.spool.entries()
-    with process.spool.file(entry).open("rb") as file:
+    with process.spool.source(entry).path.open("rb") as file:
         file.seek(entry.length - sent)
         assert hashlib.file_digest(file, "sha256").digest() == digest.digest()
     half = len(seen) // 2

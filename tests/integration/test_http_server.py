@@ -19,6 +19,7 @@ from tests.support.certificates import Authority
 from tests.support.http_gateway import HttpGateway
 from tests.support.ports import free_port, wait_until
 from tests.support.real_files import real_file
+from vna.ingest.spool import Spool
 from vna.security.principals import Role
 from vna.security.tls_files import fingerprint
 
@@ -254,4 +255,4 @@ def test_a_request_under_way_is_finished_before_it_stops(tmp_path: Path) -> None
         assert answer.status_code == 200
     finally:
         assert gateway.stop() == 0
-    assert len(list((tmp_path / "spool" / "incoming").iterdir())) == 1
+    assert Spool(tmp_path / "spool").count().entries == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,16 @@ import pytest
 from tests.support.instances import ORIGIN, Acknowledged, content_of, digest_of, make_settings, part10, spool_one
 from vna.bootstrap import Archive
 from vna.domain.errors import InvalidQueryError, UnavailableError
-from vna.domain.origin import Origin
+from vna.domain.file_range import FileRange
+from vna.domain.origin import Origin, now_us
 from vna.domain.query import Hit, Level, Query
 from vna.domain.records import IndexedInstance
 from vna.ingest import document
 from vna.ingest.commit import CommitReport, Committer
 from vna.ingest.conflict import conflict_key
 from vna.ingest.journal import Journal
+from vna.ingest.spool import SpoolEntry
+from vna.ingest.spool.entry import encode_origin
 from vna.ports.index import Upserted
 from vna.ports.objects import Put
 
@@ -79,11 +81,10 @@ def test_what_is_stored_tells_whence_it_came(archive: Archive) -> None:
 
 
 def test_doing_it_all_again_changes_nothing(archive: Archive, oracle: Acknowledged, tmp_path: Path) -> None:
-    oracle.spool(archive.spool, [part10(number) for number in range(8)])
-    shutil.copytree(archive.spool.incoming, tmp_path / "copy")
+    data = [part10(number) for number in range(8)]
+    oracle.spool(archive.spool, data)
     commit_all(archive)
-    for path in (tmp_path / "copy").iterdir():
-        shutil.copy(path, archive.spool.incoming / path.name)
+    oracle.spool(archive.spool, data)
     report = commit_all(archive)
     assert (report.stored, report.duplicates, report.conflicts) == (0, 8, 0)
     oracle.check(archive)
@@ -91,7 +92,7 @@ def test_doing_it_all_again_changes_nothing(archive: Archive, oracle: Acknowledg
 
 def test_names_without_a_file_are_done_already(archive: Archive) -> None:
     entry = spool_one(archive.spool, part10())
-    archive.spool.file(entry).unlink()
+    archive.spool.finish([entry])
     assert committer(archive).commit([entry.name]).gone == 1
 
 
@@ -195,9 +196,10 @@ def test_what_cannot_be_read_is_put_aside_and_the_rest_goes_on(archive: Archive,
 
 
 def test_a_torn_file_is_put_aside(archive: Archive) -> None:
-    entry = spool_one(archive.spool, part10())
-    with archive.spool.file(entry).open("r+b") as file:
-        file.truncate(200)
+    entry = SpoolEntry.parse(f"{now_us():014x}.0123456789ab.400.{encode_origin(ORIGIN)}.dcm")
+    incoming = archive.spool.path / "incoming"
+    incoming.mkdir()
+    (incoming / entry.name).write_bytes(part10()[:200])
     report = commit_all(archive)
     assert report.quarantined == [entry.name]
     assert "torn" in next(archive.quarantine.list()).reason
@@ -206,13 +208,11 @@ def test_a_torn_file_is_put_aside(archive: Archive) -> None:
 def test_unexpected_failures_are_counted_alone_and_end_in_quarantine(archive: Archive, oracle: Acknowledged) -> None:
     poison = spool_one(archive.spool, part10(99))
     batches: list[int] = []
-    current: list[Path] = []
 
-    def build(path: Path, *rest: Any) -> document.Document:
-        current.append(path)
-        if path.name == poison.name:
+    def build(data: FileRange | bytes, digest: str, size: int, received_us: int, origin: Origin) -> document.Document:
+        if received_us == poison.received_us:
             raise RecursionError("nested too deep")
-        return document.build(path, *rest)
+        return document.build(data, digest, size, received_us, origin)
 
     made = committer(archive, build)
     real = made._journal.begin
@@ -248,7 +248,7 @@ def test_a_retried_entry_goes_through_when_the_cause_is_gone(archive: Archive, o
         commit_all(archive, made)
     (item,) = archive.quarantine.list()
     assert list(archive.spool.entries()) == []
-    assert archive.quarantine.retry(item.id[:6]) == entry
+    assert archive.quarantine.retry(item.id[:6]).received_us == entry.received_us
     assert commit_all(archive).stored == 1
     oracle.check(archive)
     assert archive.quarantine.count() == 0

@@ -166,7 +166,8 @@ def test_a_worker_stores_what_a_gateway_received(tmp_path: Path, valkey: Valkey,
         bad = spool_one(archive.receiver, b"no DICOM at all" * 50)
         wait_until(lambda: not list(archive.spool.entries()), what="an empty spool")
         if pool == "prefork":
-            wait_until((settings.run_path / "heartbeat.json").exists, 40, "a heartbeat")
+            for part in ("keeper", "ingest", "large"):
+                wait_until((settings.run_path / f"heartbeat-{part}.json").exists, 40, f"a sign of life of {part}")
         begin = time.monotonic()
         assert worker.stop() == 0
         assert time.monotonic() - begin < 20

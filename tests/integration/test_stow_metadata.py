@@ -48,8 +48,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpGateway]:
 
 @pytest.fixture
 def gateway(shared: HttpGateway) -> HttpGateway:
-    for path in shared.archive.spool.incoming.iterdir():
-        path.unlink()
+    shared.archive.spool.finish(list(shared.archive.spool.entries()))
     return shared
 
 
@@ -60,7 +59,7 @@ def read(data: bytes) -> pydicom.Dataset:
 def spooled(gateway: HttpGateway) -> list[pydicom.Dataset]:
     """Return what was made durable; nothing else may lie in the spool."""
     wait_until(lambda: not list(gateway.archive.spool.partial.iterdir()), 5, "nothing is left half received")
-    return [read(gateway.archive.spool.file(entry).read_bytes()) for entry in gateway.archive.spool.entries()]
+    return [read(gateway.archive.spool.source(entry).read()) for entry in gateway.archive.spool.entries()]
 
 
 class Source:

@@ -21,6 +21,7 @@ from tests.support.s3 import S3Service
 from tests.support.worker import ROOT
 from vna.bootstrap import Archive
 from vna.config import Settings
+from vna.ingest.spool import Spool
 
 _VNA = str(Path(sys.executable).parent / "vna")
 
@@ -134,12 +135,18 @@ class RunningArchive:
         With ``partial``, nothing half received is left either; a gateway that
         was killed leaves such files for an hour.
         """
-        spool = self.data / "spool"
-        folders = [spool / "incoming", *([spool / "partial"] if partial else [])]
+        half = self.data / "spool" / "partial"
+        spool = Spool(self.data / "spool", log_bytes=0)
         try:
-            wait_until(lambda: not any(any(one.iterdir()) for one in folders), seconds, "the spool is empty")
+            wait_until(
+                lambda: not spool.count().entries and not (partial and any(half.iterdir())),
+                seconds,
+                "the spool is empty",
+            )
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.log.read_text(errors='replace')[-6000:]}") from error
+        finally:
+            spool.close()
         archive = self.open()
         archive.index.refresh()
         archive.close()

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.instances import copy_of
 from tests.support.memory_queue import MemoryQueue
 from tests.support.ports import answers, free_port, wait_until
 from vna.config import DimseSettings, load_settings
 from vna.gateways.dimse.connection import Services
 from vna.gateways.dimse.server import Gateway, open_listener
-from vna.ingest.receive import Hints, Receiver
+from vna.ingest.hints import Hints
+from vna.ingest.receive import Receiver
 from vna.ingest.spool import Spool
 from vna.security.audit import Recorder
 
@@ -60,9 +62,9 @@ class RunningGateway:
         return self.receiver.spool
 
     def files(self) -> list[Path]:
-        """Return the files of what was received, in the order of arrival."""
+        """Return copies of what was received, in the order of arrival."""
         entries = sorted(self.spool.entries(), key=lambda entry: entry.received_us)
-        return [self.spool.file(entry) for entry in entries]
+        return [copy_of(self.spool, entry) for entry in entries]
 
     def leftovers(self) -> list[str]:
         """Return what lies in the folder of instances being received."""

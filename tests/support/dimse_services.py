@@ -30,7 +30,8 @@ from vna.domain.origin import now_us
 from vna.domain.records import IndexedInstance
 from vna.gateways.dimse.services import make_ae
 from vna.ingest.document import build
-from vna.ingest.receive import Hints, Receiver
+from vna.ingest.hints import Hints
+from vna.ingest.receive import Receiver
 from vna.ports.objects import Put
 
 

@@ -71,6 +71,15 @@ def spool_one(into: Spool | Receiver, data: bytes, origin: Origin = ORIGIN) -> S
         return incoming.commit()
 
 
+def copy_of(spool: Spool, entry: SpoolEntry) -> Path:
+    """Return a file with the bytes of an entry, compared with their checksum."""
+    folder = spool.path.with_name(f"{spool.path.name}-copies")
+    folder.mkdir(exist_ok=True)
+    path = folder / entry.name
+    path.write_bytes(spool.source(entry).read())
+    return path
+
+
 @dataclass
 class Acknowledged:
     """The oracle: digests of what was acknowledged, and what of it the archive answers for."""

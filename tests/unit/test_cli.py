@@ -153,7 +153,14 @@ def test_status_of_an_archive_that_does_not_run_says_what_is_missing(tmp_path: P
     done = vna(tmp_path / "data", "status", "--json")
     assert done.returncode == 1
     found = json.loads(done.stdout)
-    assert {name for name, part in found.items() if not part["ok"]} == {"dimse", "http", "broker", "workers"}
+    assert {name for name, part in found.items() if not part["ok"]} == {
+        "dimse",
+        "http",
+        "broker",
+        "keeper",
+        "workers",
+        "large",
+    }
     assert found["index"]["instances"] == 0
 
 

@@ -33,6 +33,7 @@ from tests.support.dimse import (
     store,
     store_rq,
 )
+from tests.support.instances import copy_of
 from tests.support.ports import wait_until
 from vna.gateways.dimse.contexts import Supported
 from vna.gateways.dimse.negotiation import accept, parse_request
@@ -82,7 +83,7 @@ class Served(Requestor):
 
     def stored(self) -> list[Path]:
         entries = sorted(self.receiver.spool.entries(), key=lambda entry: entry.received_us)
-        return [self.receiver.spool.file(entry) for entry in entries]
+        return [copy_of(self.receiver.spool, entry) for entry in entries]
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from elasticsearch import ConnectionError as NoConnectionError
 from vna.config import IndexSettings
 from vna.domain.errors import ArchiveError, ConfigurationError, ConflictError, InvalidQueryError, UnavailableError
 from vna.index.elastic import ElasticIndex
-from vna.index.elastic_errors import MissingIndexError, vendor_errors
+from vna.index.elastic_client import Result
+from vna.index.elastic_errors import MissingIndexError, TooLargeForServiceError, query_errors, vendor_errors
 
 
 def meta(status: int) -> ApiResponseMeta:
@@ -24,8 +25,11 @@ def api_error(status: int, kind: str = "some_exception") -> ApiError:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (api_error(400), InvalidQueryError),
         (api_error(409), ConflictError),
+        (api_error(413), TooLargeForServiceError),
+        # A shard limit, a closed index, a mapping that cannot be made: no document is to blame.
+        *((api_error(400, kind), UnavailableError) for kind in ("validation_exception", "illegal_argument_exception")),
+        (api_error(400, "index_closed_exception"), UnavailableError),
         *((api_error(status), UnavailableError) for status in (401, 403, 404, 408, 429, 500, 502, 503, 504)),
         (api_error(404, "index_not_found_exception"), MissingIndexError),
         (api_error(404, "search_context_missing_exception"), MissingIndexError),
@@ -39,7 +43,44 @@ def test_each_failure_has_its_meaning(error: Exception, expected: type[ArchiveEr
     with pytest.raises(expected) as raised, vendor_errors("test"):
         raise error
     assert type(raised.value) is expected
-    assert raised.value.retry is (expected in (UnavailableError, MissingIndexError))
+    assert raised.value.retry is issubclass(expected, UnavailableError)
+
+
+@pytest.mark.parametrize(
+    "kind", ["search_phase_execution_exception", "parsing_exception", "illegal_argument_exception"]
+)
+def test_a_query_may_be_refused_for_what_it_is(kind: str) -> None:
+    with pytest.raises(InvalidQueryError), query_errors("test"):
+        raise api_error(400, kind)
+
+
+@pytest.mark.parametrize("kind", ["index_closed_exception", "validation_exception", "cluster_block_exception"])
+def test_a_query_is_not_to_blame_for_the_service(kind: str) -> None:
+    with pytest.raises(UnavailableError), query_errors("test"):
+        raise api_error(400, kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "temporary"),
+    [
+        (201, "", False),
+        (409, "version_conflict_engine_exception: other", False),
+        (404, "", False),
+        (413, "too large", False),
+        (400, "document_parsing_exception: failed to parse", False),
+        (400, "strict_dynamic_mapping_exception: not allowed", False),
+        (400, "illegal_argument_exception: Document contains at least one immense term in field", False),
+        (400, "illegal_argument_exception: Limit of total fields [1000] has been exceeded", True),
+        (400, "index_closed_exception: closed", True),
+        (400, "something_new_exception: unheard of", True),
+        (403, "cluster_block_exception: index [x] blocked by: [FORBIDDEN/8/index write (api)]", True),
+        (429, "cluster_block_exception: flood-stage watermark", True),
+        (429, "es_rejected_execution_exception: busy", True),
+        (503, "unavailable_shards_exception: no primary", True),
+    ],
+)
+def test_a_document_is_refused_for_what_is_listed_alone(status: int, reason: str, temporary: bool) -> None:
+    assert Result(status, reason=reason).is_temporary is temporary
 
 
 def test_nothing_connects_before_the_first_call() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +20,13 @@ from vna.domain.errors import (
     ArchiveError,
     ConfigurationError,
     ConflictError,
+    IntegrityError,
     OutOfResourcesError,
     UnavailableError,
 )
+from vna.domain.file_range import FileRange
 from vna.ports.objects import Put
+from vna.store import folder_io
 from vna.store.folder import FolderStore
 from vna.store.keys import check_key, check_prefix
 
@@ -49,12 +53,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Record what is synced and named, in order, while it is really done."""
     seen: list[tuple[str, str]] = []
     link, rename, fsync, fdatasync = os.link, os.rename, os.fsync, os.fdatasync
+    sync_file_system = folder_io.sync_file_system
 
     def path_of(descriptor: int) -> str:
         return os.readlink(f"/proc/self/fd/{descriptor}")
 
-    def recorded_link(source: str, target: str) -> None:
-        link(source, target)
+    def recorded_link(source: str, target: str, **more: Any) -> None:
+        link(source, target, **more)
         seen.append(("link", f"{source} {target}"))
 
     def recorded_rename(source: str, target: str) -> None:
@@ -69,6 +74,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         fdatasync(descriptor)
         seen.append(("fdatasync", path_of(descriptor)))
 
+    def recorded_syncfs(descriptor: int) -> None:
+        sync_file_system(descriptor)
+        seen.append(("syncfs", path_of(descriptor)))
+
+    monkeypatch.setattr(folder_io, "sync_file_system", recorded_syncfs)
     monkeypatch.setattr(os, "link", recorded_link)
     monkeypatch.setattr(os, "rename", recorded_rename)
     monkeypatch.setattr(os, "fsync", recorded_fsync)
@@ -76,14 +86,18 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return seen
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["of the file system", "of each file"])
 def test_bytes_are_durable_before_they_have_a_name_and_names_before_the_return(
-    store: FolderStore, calls: list[tuple[str, str]]
+    store: FolderStore, calls: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, *, together: bool
 ) -> None:
+    monkeypatch.setattr(folder_io, "_SYNCFS_TELLS", together)
     keys = [f"a/{number % 3}/{number}" for number in range(20)]
     store.put_batch([Put(key, b"x") for key in keys])
     kinds = [kind for kind, _ in calls]
-    assert kinds.count("fdatasync") == kinds.count("link") == 20
-    assert kinds.index("link") > max(index for index, kind in enumerate(kinds) if kind == "fdatasync")
+    sync = "syncfs" if together else "fdatasync"
+    assert kinds.count(sync) == (1 if together else 20)
+    assert kinds.count("link") == 20
+    assert kinds.index("link") > max(index for index, kind in enumerate(kinds) if kind == sync)
     assert kinds.index("fsync") > max(index for index, kind in enumerate(kinds) if kind == "link")
     synced = [path for kind, path in calls if kind == "fsync"]
     expected = [store.path, *(store.path / below for below in ("a", "a/0", "a/1", "a/2"))]
@@ -128,10 +142,10 @@ def test_a_file_that_cannot_be_linked_is_copied(
     source.write_bytes(b"x")
     link = os.link
 
-    def refuse_source(path: str, target: str) -> None:
-        if path == str(source):
+    def refuse_source(path: str | Path, target: str, **more: Any) -> None:
+        if str(path) == str(source):
             raise OSError(number, os.strerror(number))
-        link(path, target)
+        link(path, target, **more)
 
     monkeypatch.setattr(os, "link", refuse_source)
     assert store.put("a", source) is True
@@ -140,7 +154,7 @@ def test_a_file_that_cannot_be_linked_is_copied(
     assert temporary(store) == []
 
 
-@pytest.mark.parametrize("call", ["write", "fdatasync", "link", "fsync"])
+@pytest.mark.parametrize("call", ["write", "fdatasync", "sync_file_system", "link", "fsync"])
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
@@ -155,7 +169,8 @@ def test_a_failed_put_is_an_error_to_retry_and_leaves_no_part(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch, call: str, number: int, expected: type[ArchiveError]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(os, call, failing(number))
+        patch.setattr(folder_io, "_SYNCFS_TELLS", call == "sync_file_system")
+        patch.setattr(folder_io if call == "sync_file_system" else os, call, failing(number))
         with pytest.raises(expected) as caught:
             store.put_batch([Put(f"a/{number}", b"whole") for number in range(5)])
     assert caught.value.retry
@@ -163,6 +178,114 @@ def test_a_failed_put_is_an_error_to_retry_and_leaves_no_part(
     assert {store.get(info.key) for info in store.list()} <= {b"whole"}
     store.put_batch([Put(f"a/{number}", b"whole") for number in range(5)])
     assert [data for _, data in store.get_many([f"a/{number}" for number in range(5)])] == [b"whole"] * 5
+
+
+def once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[tuple[int, int]]:
+    """Make a sync fail once, as the kernel does: the next one of the same file says yes. Return what was synced."""
+    real = getattr(module, name)
+    seen: list[tuple[int, int]] = []
+
+    def sync(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        seen.append((found.st_dev, found.st_ino))
+        if len(seen) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(module, name, sync)
+    return seen
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["of the file system", "of each file"])
+def test_what_could_not_be_synced_is_given_up(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, *, together: bool
+) -> None:
+    monkeypatch.setattr(folder_io, "_SYNCFS_TELLS", together)
+    written: list[int] = []
+    create = store._temporary._create
+
+    def watched(*, named: bool) -> Any:
+        made = create(named=named)
+        written.append(os.fstat(made.descriptor).st_ino)
+        return made
+
+    monkeypatch.setattr(store._temporary, "_create", watched)
+    once(monkeypatch, folder_io if together else os, "sync_file_system" if together else "fdatasync")
+    puts = [Put("a/1", b"1"), Put("a/2", b"2")]
+    with pytest.raises(UnavailableError):
+        store.put_batch(puts)
+    assert list(store.list()) == []
+    assert temporary(store) == []
+    del written[:2]
+    assert store.put_batch(puts) == [True, True]
+    # The bytes that count were written after the failure, not before it.
+    assert sorted(written) == sorted((store.path / key).stat().st_ino for key in ("a/1", "a/2"))
+
+
+@pytest.mark.parametrize("marks", [True, False], ids=["attributes", "no attributes"])
+@pytest.mark.parametrize("copying", [True, False], ids=["copied", "no room to copy"])
+def test_a_file_that_could_not_be_synced_is_never_linked(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, marks: bool, copying: bool
+) -> None:
+    if not marks:
+        for name in ("setxattr", "getxattr"):
+            monkeypatch.setattr(os, name, failing(errno.ENOTSUP))
+    source = tmp_path / "source"
+    source.write_bytes(b"whole")
+    seen = once(monkeypatch, os, "fdatasync")
+    if not copying:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", failing(errno.ENOSPC))
+            with pytest.raises(OutOfResourcesError):
+                store.put("a", source)
+        assert store.head("a") is None
+    if marks and not copying:
+        # Another process tries again.
+        with closing(FolderStore(store.path)) as other:
+            assert other.put("a", source) is True
+    else:
+        assert store.put("a", source) is True
+    assert store.get("a") == b"whole"
+    assert not os.path.samefile(source, store.path / "a")
+    found = source.stat()
+    assert seen.count((found.st_dev, found.st_ino)) == 1
+
+
+def test_a_copy_of_a_file_that_could_not_be_synced_is_compared(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"whole")
+    linkable = Put("a", FileRange(source, 0, 5, xxhash.xxh3_64_intdigest(b"whole")), linkable=True)
+    assert store.put_batch([Put("b", linkable.source, linkable=True)]) == [True]
+    assert os.path.samefile(source, store.path / "b")
+    once(monkeypatch, os, "fdatasync")
+    # What the disk gives back after it lost a write.
+    source.write_bytes(b"wrong")
+    with pytest.raises(IntegrityError):
+        store.put_batch([linkable])
+    assert store.head("a") is None
+
+
+def test_an_entry_whose_folder_could_not_be_synced_is_written_anew(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once(monkeypatch, os, "fsync")
+    with pytest.raises(UnavailableError):
+        store.put("a", b"first")
+    before = (store.path / "a").stat().st_ino
+    assert store.put("a", b"second") is False
+    assert store.get("a") == b"first"
+    assert (store.path / "a").stat().st_ino != before
+    assert temporary(store) == []
+
+
+def test_a_batch_takes_one_sync_and_no_name_that_is_dropped_again(
+    store: FolderStore, calls: list[tuple[str, str]]
+) -> None:
+    store.put_batch([Put(f"a/{number}", b"x") for number in range(128)])
+    assert [kind for kind, _ in calls].count("syncfs") == 1
+    assert all(source.startswith("/proc/self/fd/") for kind, source in calls if kind == "link")
 
 
 def test_what_a_crash_left_is_removed_after_a_day(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_entries_that_have_left_the_spool_are_not_counted(
     tmp_path: Path, spool: Spool, entries: list[SpoolEntry]
 ) -> None:
     for entry in entries:
-        spool.file(entry).unlink()
+        spool.finish([entry])
     die_at(tmp_path, [entry.name for entry in entries], "journal.parsing(1)")
     assert Journal(spool).recover() == []
 
@@ -151,7 +151,7 @@ def test_records_of_entries_that_are_gone_are_pruned(spool: Spool, entries: list
     journal = Journal(spool)
     journal.add(entries[0].name, "x")
     journal.add(entries[1].name, "x")
-    spool.file(entries[0]).unlink()
+    spool.finish(entries[:1])
     assert journal.prune() == 1
     assert journal.suspects() == {entries[1].name}
 

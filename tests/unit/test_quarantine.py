@@ -51,10 +51,11 @@ def test_bytes_and_reason_move_and_are_copied_to_the_store(parts: Parts) -> None
 
 
 def test_put_again_after_a_crash_gives_the_same(parts: Parts) -> None:
-    data = part10()
-    entry = spool_one(parts.spool, data)
+    entry = spool_one(parts.spool, part10())
+    finish = parts.spool.finish
+    parts.spool.finish = lambda _entries: None  # type: ignore[method-assign]  # the crash
     parts.quarantine.put(entry, "a", "E")
-    parts.spool.file(entry).write_bytes(data)  # the entry that a crash left
+    parts.spool.finish = finish  # type: ignore[method-assign]
     parts.quarantine.put(entry, "b", "E")
     assert [item.reason for item in parts.quarantine.list()] == ["b"]
     assert list(parts.spool.entries()) == []
@@ -101,15 +102,16 @@ def test_retry_gives_the_entry_back_as_a_suspect_without_attempts(parts: Parts) 
     data = part10()
     entry = spool_one(parts.spool, data)
     item = parts.quarantine.put(entry, "a", "E", 3)
-    assert parts.quarantine.retry(item.id) == entry
-    assert list(parts.spool.entries()) == [entry]
-    assert parts.spool.file(entry).read_bytes() == data
-    known = parts.journal.get(entry.name)
+    again = parts.quarantine.retry(item.id)
+    assert (again.received_us, again.origin) == (entry.received_us, entry.origin)
+    assert list(parts.spool.entries()) == [again]
+    assert parts.spool.source(again).read() == data
+    known = parts.journal.get(again.name)
     assert known is not None
     assert known.count == 0
     assert parts.quarantine.count() == 0
     assert parts.keys() == []
-    assert list(parts.quarantine.path.iterdir()) == []
+    assert [path for path in parts.quarantine.path.rglob("*") if path.is_file()] == []
 
 
 def test_drop_keeps_the_fact(parts: Parts) -> None:
@@ -177,13 +179,3 @@ def test_another_reason_or_other_bytes_of_the_same_length_wait_beside_them(parts
     for data, reason in ((b"broken", "a"), (b"broken", "b"), (b"brokem", "a")):
         parts.quarantine.put(spool_one(parts.spool, data), reason, "E")
     assert parts.quarantine.count() == 3
-
-
-def test_a_note_without_a_digest_is_compared_by_the_bytes(parts: Parts) -> None:
-    first = parts.quarantine.put(spool_one(parts.spool, b"broken"), "a", "E")
-    note = parts.quarantine.path / f"{first.name}.reason.json"
-    document = json.loads(note.read_text())
-    del document["digest"]
-    note.write_text(json.dumps(document))
-    parts.quarantine.put(spool_one(parts.spool, b"broken"), "a", "E")
-    assert parts.quarantine.count() == 1

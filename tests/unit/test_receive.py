@@ -8,19 +8,11 @@ import pytest
 from tests.support.instances import ORIGIN, spool_one
 from tests.support.memory_queue import MemoryQueue
 from vna.domain.errors import OutOfResourcesError
-from vna.ingest.receive import (
-    INGEST_LARGE_TASK,
-    INGEST_TASK,
-    LARGE_BYTES,
-    Hints,
-    Receiver,
-    enqueue_entries,
-    ingest_queue,
-)
-from vna.ingest.spool import Spool, SpoolEntry
+from vna.ingest.hints import INGEST_TASK, Hints, ingest_queue
+from vna.ingest.receive import Receiver
+from vna.ingest.spool import Spool
 
 SMALL = ingest_queue("main")
-LARGE = ingest_queue("main", large=True)
 
 
 def until(condition: object, seconds: float = 5) -> None:
@@ -28,10 +20,6 @@ def until(condition: object, seconds: float = 5) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.005)
-
-
-def test_queues_of_a_spool() -> None:
-    assert (SMALL, LARGE) == ("ingest.main", "ingest-large.main")
 
 
 def test_what_is_committed_is_in_the_spool_and_hinted(tmp_path: Path) -> None:
@@ -84,7 +72,7 @@ def test_hints_go_on_after_an_error_that_nobody_foresaw(tmp_path: Path, monkeypa
     queue = MemoryQueue()
     real = queue.enqueue
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug in a client library")
 
     monkeypatch.setattr(queue, "enqueue", broken)
@@ -96,28 +84,6 @@ def test_hints_go_on_after_an_error_that_nobody_foresaw(tmp_path: Path, monkeypa
     spool_one(receiver, b"y")
     until(lambda: len(queue.names(SMALL)) == 1)
     receiver.close()
-
-
-def test_hints_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Hints, "_MOST", 3)
-    dropped: list[int] = []
-    hints = Hints(MemoryQueue(), "main", seconds=60, on_drop=dropped.append)
-    entry = spool_one(Spool(tmp_path), b"x")
-    for _ in range(5):
-        hints.add(entry)
-    assert sum(dropped) == 2
-    hints.close()
-
-
-def test_large_entries_go_alone_to_their_own_queue() -> None:
-    queue = MemoryQueue()
-    entries = [
-        SpoolEntry(f"{number:014x}.0123456789ab.1.x.dcm", number, length, ORIGIN)
-        for number, length in enumerate((10, LARGE_BYTES, LARGE_BYTES - 1, LARGE_BYTES + 5))
-    ]
-    enqueue_entries(queue, "main", entries)
-    assert queue.messages[SMALL] == [(INGEST_TASK, [[entries[0].name, entries[2].name]])]
-    assert queue.messages[LARGE] == [(INGEST_LARGE_TASK, [[entries[1].name]]), (INGEST_LARGE_TASK, [[entries[3].name]])]
 
 
 def test_a_full_disk_refuses_and_hints_nothing(tmp_path: Path) -> None:

@@ -10,9 +10,12 @@ import click
 
 from vna.cli.open_archive import open_archive
 from vna.domain.audit import Participant
+from vna.domain.origin import iso_utc
 from vna.domain.quantities import size
 from vna.ingest.audited import dropped, given_back
 from vna.ingest.backlog import hint
+from vna.ingest.journal import Journal
+from vna.ingest.spool import SpoolEntry
 
 
 @click.group("quarantine", short_help="List, show, retry or drop what could not be stored.")
@@ -58,15 +61,42 @@ def retry(entries: tuple[str, ...], everything: bool) -> None:
     if bool(entries) == everything:
         raise click.UsageError("name at least one ID, or --all")
     with open_archive() as archive:
-        names = []
+        back = []
         who = Participant(getpass.getuser(), requestor=True)
         for prefix in [item.id for item in archive.quarantine.list()] if everything else entries:
             item = archive.quarantine.show(prefix)
-            names.append(archive.quarantine.retry(item.id).name)
+            back.append(archive.quarantine.retry(item.id))
             archive.audit.record(given_back(who, archive.process, item))
             click.echo(f"{prefix} is in the spool again")
-        if not hint(archive.queue, archive.settings.spool.id, names):
+        if not hint(archive.queue, archive.settings.spool.id, back):
             click.echo("the broker does not answer; the sweeper will find them")
+
+
+@command.command()
+@click.option("--release", is_flag=True, help="Try them again; what is refused then goes to quarantine.")
+def held(release: bool) -> None:
+    """List the entries that were refused and are held back in the spool.
+
+    When so many instances of one sender are refused in a row that the archive itself may be at fault, those that
+    follow are not put in quarantine: they wait in the spool until a person has looked, or another version of the
+    archive runs (VNA_SPOOL__MOST_REFUSALS).
+    """
+    with open_archive() as archive:
+        journal = Journal(archive.spool)
+        names = sorted(journal.held())
+        for name in names:
+            entry = SpoolEntry.parse(name)
+            known = journal.get(name)
+            sender = f"{entry.origin.calling or '-'}@{entry.origin.address or 'local'}"
+            reason = known.error if known else ""
+            click.echo(f"{entry.nonce}  {iso_utc(entry.received_us)[:19]}  {sender}\n    {reason}")
+        if not names:
+            click.echo("nothing is held back")
+        if release:
+            archive.brake.release()
+            entries = [SpoolEntry.parse(name) for name in journal.release()]
+            told = hint(archive.queue, archive.settings.spool.id, entries)
+            click.echo(f"{len(entries)} are tried again" + ("" if told else " when the sweeper finds them"))
 
 
 @command.command()

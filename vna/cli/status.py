@@ -18,6 +18,7 @@ from vna.cli.open_archive import open_archive
 from vna.domain.errors import ArchiveError
 from vna.domain.quantities import age, size
 from vna.ingest import backlog
+from vna.lifecycle.index_loss import find_loss
 
 
 def _listening(host: str, port: int) -> dict[str, Any]:
@@ -37,20 +38,40 @@ def _broker(archive: Archive) -> dict[str, Any]:
     }
 
 
-def _workers(archive: Archive) -> dict[str, Any]:
-    beat = backlog.heartbeat(archive.settings.run_path)
+def _keeper(archive: Archive) -> dict[str, Any]:
+    """Tell of the worker that sweeps and seals: beat sends it an order every some seconds."""
+    beat = backlog.heartbeat(archive.settings.run_path, backlog.KEEPER)
     if beat is None:
-        return {"ok": False, "text": "no heartbeat yet: no worker and beat have run on this data folder"}
-    text = f"last heartbeat through beat, broker and worker {age(beat.seconds)} ago, on {beat.host}"
+        return {"ok": False, "text": "no heartbeat yet: no keeper and beat have run on this data folder"}
+    text = f"last heartbeat through beat, broker and keeper {age(beat.seconds)} ago, on {beat.host}"
     return {"ok": beat.alive, "text": text, "heartbeat_seconds": beat.seconds}
+
+
+def _workers(archive: Archive, part: str) -> dict[str, Any]:
+    """Tell of the workers of ingest: they give a sign with each batch, and when the keeper asks."""
+    beat = backlog.heartbeat(archive.settings.run_path, part)
+    busy = backlog.large_in_hand(archive.spool) if part == backlog.LARGE else 0
+    text = f"{busy} in work; " if busy else ""
+    if beat is None:
+        return {"ok": bool(busy), "text": text + "no sign of life yet: none has run on this data folder"}
+    text += f"last sign of life {age(beat.seconds)} ago, on {beat.host}"
+    return {"ok": beat.alive or bool(busy), "text": text, "heartbeat_seconds": beat.seconds}
 
 
 def _spool(archive: Archive) -> dict[str, Any]:
     found = backlog.spooled(archive.spool)
     text = f"{found.entries} entries, {size(found.bytes)}"
     text += f", oldest {age(found.oldest_seconds)}" if found.entries else ""
-    numbers = {"entries": found.entries, "bytes": found.bytes, "oldest_seconds": found.oldest_seconds}
-    return {"ok": True, "text": text} | numbers
+    text += f", {size(found.free_bytes)} free"
+    text += "".join(f"\n{fault}" for fault in found.faults)
+    numbers = {
+        "entries": found.entries,
+        "bytes": found.bytes,
+        "oldest_seconds": found.oldest_seconds,
+        "free_bytes": found.free_bytes,
+        "faults": found.faults,
+    }
+    return {"ok": not found.faults, "text": text} | numbers
 
 
 def _quarantine(archive: Archive) -> dict[str, Any]:
@@ -76,10 +97,14 @@ def _index(archive: Archive) -> dict[str, Any]:
         f"{counts.patients} patients, {counts.studies} studies, {counts.series} series, "
         f"{counts.instances} instances, {size(counts.bytes)}"
     )
+    loss = find_loss(archive.objects, archive.index)
+    if loss is not None:
+        text = f"{loss}; found are {text}"
     outdated = archive.index.outdated()
     text += "; an earlier version made it: run `vna reindex`" if outdated else ""
     names = ("patients", "studies", "series", "instances", "bytes")
-    return {"ok": not outdated, "text": text} | {name: getattr(counts, name) for name in names}
+    ok = not outdated and loss is None
+    return {"ok": ok, "text": text, "lost": loss is not None} | {name: getattr(counts, name) for name in names}
 
 
 def look(archive: Archive) -> dict[str, dict[str, Any]]:
@@ -89,7 +114,9 @@ def look(archive: Archive) -> dict[str, dict[str, Any]]:
         "dimse": lambda: _listening(settings.dimse.host, settings.dimse.port),
         "http": lambda: _listening(settings.http.host, settings.http.port),
         "broker": lambda: _broker(archive),
-        "workers": lambda: _workers(archive),
+        "keeper": lambda: _keeper(archive),
+        "workers": lambda: _workers(archive, backlog.INGEST),
+        "large": lambda: _workers(archive, backlog.LARGE),
         "spool": lambda: _spool(archive),
         "quarantine": lambda: _quarantine(archive),
         "objects": lambda: _objects(archive),

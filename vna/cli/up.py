@@ -72,12 +72,16 @@ def _valkey(settings: Settings) -> Part:
 
 def _parts(settings: Settings) -> list[Part]:
     from workers.commands import beat_command, worker_command
+    from workers.routing import ingest_queues, keeper_queues, large_queues
 
     python = sys.executable
     parts = [] if settings.queue.broker else [_valkey(settings)]
-    for number in range(1, settings.queue.workers + 1):
-        name = "worker" if settings.queue.workers == 1 else f"worker-{number}"
-        parts.append(Part(name, worker_command(settings, name=name), stop_seconds=60, nice=_WORKER_NICE))
+    many = settings.queue.workers
+    workers = {"worker" if many == 1 else f"worker-{number}": ingest_queues for number in range(1, many + 1)}
+    # Neither what is large nor a backlog of what is small keeps sweeps, seals and signs of life waiting.
+    for name, queues in (workers | {"large": large_queues, "keeper": keeper_queues}).items():
+        command = worker_command(settings, name=name, queues=queues(settings))
+        parts.append(Part(name, command, stop_seconds=60, nice=_WORKER_NICE))
     parts.append(Part("beat", beat_command(settings), nice=_WORKER_NICE, when_orphaned=signal.SIGKILL))
     dimse, http = settings.dimse, settings.http
     parts.append(Part("dimse", [python, "-m", "vna.gateways.dimse"], _answers(dimse.host, dimse.port)))
@@ -110,10 +114,11 @@ def _check_ports(settings: Settings) -> None:
 def command(data: Path | None, quiet: bool) -> None:
     """Start the whole archive on this machine and stop it with Ctrl-C.
 
-    Runs a DIMSE gateway, an HTTP gateway, at least one Celery worker, beat, and
-    a Valkey unless VNA_QUEUE__BROKER names a broker. Every part that dies is
-    started again. By default everything listens on loopback and is kept below
-    VNA_DATA; other stores, indexes and brokers are a matter of configuration.
+    Runs a DIMSE gateway, an HTTP gateway, Celery workers (for what is small, for
+    what is large, and for what comes by the clock), beat, and a Valkey unless
+    VNA_QUEUE__BROKER names a broker. Every part that dies is started again. By
+    default everything listens on loopback and is kept below VNA_DATA; other
+    stores, indexes and brokers are a matter of configuration.
     """
     settings = load_settings(**({"data": data} if data else {}))
     environment = dict(os.environ)

@@ -56,7 +56,7 @@ def first_steps(settings: Settings, console: Console, *, data: Path | None = Non
 
     archive = Archive(settings)
     try:
-        sign_in, outdated = _sign_in(archive, f"{url}/ui/", vna), _outdated(archive, vna)
+        sign_in, faults = _sign_in(archive, f"{url}/ui/", vna), _faults(archive, vna)
     finally:
         archive.close()
     lines = [
@@ -71,7 +71,7 @@ def first_steps(settings: Settings, console: Console, *, data: Path | None = Non
     if http.allow_anonymous != "never":
         whom = "loopback" if http.allow_anonymous == "loopback" else "everywhere"
         lines.append(f"Without credentials, requests from {whom} are answered, too (VNA_HTTP__ALLOW_ANONYMOUS).")
-    lines += outdated
+    lines += faults
     lines.append(f"What happens: `{vna} status`. Ctrl-C stops everything.")
     console.print()
     for line in lines:
@@ -97,11 +97,16 @@ def _sign_in(archive: Archive, url: str, vna: str) -> list[str]:
     return lines
 
 
-def _outdated(archive: Archive, vna: str) -> list[str]:
+def _faults(archive: Archive, vna: str) -> list[str]:
+    from vna.lifecycle.index_loss import find_loss
+
     try:
+        loss = find_loss(archive.objects, archive.index)
         outdated = archive.index.outdated()
     except ArchiveError:
         return []  # what is wrong with it, its own part tells
+    if loss is not None:
+        return [f"[bold red]{str(loss).replace('`vna reindex`', f'`{vna} reindex`')}[/bold red]"]
     return [f"[bold]An earlier version made the index:[/bold] {vna} reindex"] if outdated else []
 
 

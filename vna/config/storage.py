@@ -19,7 +19,31 @@ class SpoolSettings(Section):
         pattern=r"^[A-Za-z0-9_-]{1,32}$",
         description="name of this spool; gateways and workers that share the folder share the name",
     )
-    log_bytes: int = Field(256 * MIB, ge=0, description="disk for the log of each gateway process; 0: no log")
+    log_bytes: int = Field(
+        256 * MIB,
+        ge=0,
+        description="disk that each gateway process keeps ready in empty segments, for instances of up to 4 MiB; "
+        "0: each instance in a file of its own",
+    )
+    allow_volatile: bool = Field(
+        False, description="take a spool on tmpfs or overlay, or below a mount point that is not mounted"
+    )
+    create: bool = Field(
+        True, description="make the spool if there is none at its path; no: refuse to start, its disk may be missing"
+    )
+    acknowledge: Literal["spooled", "stored"] = Field(
+        "spooled",
+        description="when C-STORE and STOW answer: the bytes are durable on this host, or in the object store",
+    )
+    stored_seconds: float = Field(
+        60, gt=0, description="acknowledge stored: longest wait for the object store before the sender is refused"
+    )
+    most_refusals: int = Field(
+        100,
+        ge=0,
+        description="instances of one sender refused in a row after which the next ones wait in the spool "
+        "for a person; 0: no limit",
+    )
     min_free_bytes: int = Field(512 * MIB, ge=0, description="free disk below which C-STORE and STOW are refused")
     batch_instances: int = Field(64, ge=1, le=1000, description="instances of one queue message at most")
     batch_seconds: float = Field(0.2, gt=0, description="longest wait for a batch to fill, seconds")

@@ -24,8 +24,9 @@ from vna.dicom.dictionary import KNOWN_VRS, public_vr
 from vna.dicom.element_header import Scope
 from vna.dicom.header import Header
 from vna.dicom.parser import Parser
-from vna.dicom.source import ENDLESS, FileSource, InflateSource, Source
+from vna.dicom.source import ENDLESS, FileSource, InflateSource, MemorySource, Source
 from vna.domain.errors import UnparsableError
+from vna.domain.file_range import FileRange
 from vna.domain.records import Attributes
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -46,14 +47,14 @@ REQUIRED = {
 """What an instance must have to be placed in the information model (PS3.3 A.1.2), by tag."""
 
 
-def read_header(path: Path) -> Header:
+def read_header(file: Path | FileRange | bytes) -> Header:
     """Read an instance, bulk values left where they are.
 
     Parameters
     ----------
-    path
+    file
         A Part-10 file (PS3.10 7), or a data set without preamble and File Meta
-        Information, whose encoding is then guessed.
+        Information, whose encoding is then guessed; or where in a file it is, or its bytes.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def read_header(path: Path) -> Header:
         The file is no DICOM instance, or broken beyond what can be survived;
         the message is for a person.
     """
-    header = read_dataset(path)
+    header = read_dataset(file)
     check_identity(header.attributes, header.meta)
     return header
 
@@ -90,17 +91,19 @@ def first_text(attributes: Attributes, tag: str) -> str:
     return str(values[0] if values[0] is not None else "")
 
 
-def read_dataset(path: Path) -> Header:
+def read_dataset(file: Path | FileRange | bytes) -> Header:
     """Read any DICOM file as :func:`read_header` does, whether it is an instance or not."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if isinstance(file, bytes):
+        return _read(MemorySource(file))
+    where = FileRange(file, 0, -1) if isinstance(file, Path) else file
+    fd = os.open(where.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _read(fd)
+        return _read(FileSource(fd, where.offset, where.length if where.length >= 0 else None))
     finally:
         os.close(fd)
 
 
-def _read(fd: int) -> Header:
-    source = FileSource(fd)
+def _read(source: Source) -> Header:
     if source.end == 0:
         raise UnparsableError("the file is empty")
     parser = Parser(source)
@@ -115,9 +118,9 @@ def _read(fd: int) -> Header:
         parser.window.warn(f"the file does not tell its transfer syntax; taken for {syntax}")
     deflated = syntax in DEFLATED
     walker = parser
-    data: Source = source
+    data = source
     if deflated:
-        data = InflateSource(fd, pos)
+        data = InflateSource(source, pos)
         walker = Parser(data)
         for text in parser.window.warnings:
             walker.window.warn(text)

@@ -34,17 +34,36 @@ class FileSource:
     ----------
     fd
         Descriptor, open for reading.
+    offset, length
+        Where in the file the bytes begin that are meant, and how many they are; without them all of the file.
     """
 
-    __slots__ = ("_fd", "end")
+    __slots__ = ("_fd", "_offset", "end")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, offset: int = 0, length: int | None = None) -> None:
         self._fd = fd
-        self.end = os.fstat(fd).st_size
+        self._offset = offset
+        self.end = os.fstat(fd).st_size - offset if length is None else length
 
     def pread(self, size: int, pos: int) -> bytes:
         """Return up to ``size`` bytes at ``pos``."""
-        return os.pread(self._fd, size, pos)
+        if pos + size > self.end:
+            size = max(0, self.end - pos)
+        return os.pread(self._fd, size, self._offset + pos)
+
+
+class MemorySource:
+    """Bytes in memory."""
+
+    __slots__ = ("_data", "end")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.end = len(data)
+
+    def pread(self, size: int, pos: int) -> bytes:
+        """Return up to ``size`` bytes at ``pos``."""
+        return self._data[pos : pos + size]
 
 
 class InflateSource:
@@ -52,21 +71,21 @@ class InflateSource:
 
     Parameters
     ----------
-    fd
-        Descriptor, open for reading.
+    source
+        Where the deflated bytes are.
     start
-        Where the deflated bytes begin; the first inflated byte has this position too.
+        Where they begin; the first inflated byte has this position too.
     """
 
-    def __init__(self, fd: int, start: int) -> None:
-        self._fd = fd
+    def __init__(self, source: Source, start: int) -> None:
+        self._source = source
         self._read = start
         self._consumed = 0
         self._window = bytearray()
         self._base = start
         self._start = start
         self.end = ENDLESS
-        head = os.pread(fd, 2, start)
+        head = source.pread(2, start)
         # Some writers wrap the stream as zlib or gzip does, against PS3.5 A.5.
         wrapped = head == b"\x1f\x8b" or (len(head) == 2 and head[0] == 0x78 and int.from_bytes(head, "big") % 31 == 0)
         self._inflate = zlib.decompressobj(47 if wrapped else -zlib.MAX_WBITS)
@@ -88,7 +107,7 @@ class InflateSource:
     def _more(self) -> None:
         data = self._inflate.unconsumed_tail
         if not data:
-            data = os.pread(self._fd, _PIECE, self._read)
+            data = self._source.pread(_PIECE, self._read)
             self._read += len(data)
             self._consumed += len(data)
         try:

@@ -13,6 +13,7 @@
     ├── ConflictError             compare-and-set lost, or an object under hold
     ├── UnsupportedError          the adapter or the archive does not do that
     ├── IntegrityError            stored bytes are not the bytes that were acknowledged
+    │   └── NewerVersionError     a newer version of the archive wrote it
     ├── OutOfResourcesError       no disk, or a limit of the machine; the sender may try again
     └── UnavailableError          a service is down, slow or refusing; try again later
 
@@ -72,6 +73,10 @@ class UnsupportedError(ArchiveError):
 
 class IntegrityError(ArchiveError):
     """Stored bytes are not the bytes that were acknowledged."""
+
+
+class NewerVersionError(IntegrityError):
+    """A newer version of the archive wrote it, in a way that this one does not know. Nothing is wrong with it."""
 
 
 class OutOfResourcesError(ArchiveError):

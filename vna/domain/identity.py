@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 OBJECT_PREFIX = "instances/"
 FACT_PREFIX = "facts/"
+# What was found damaged, below its own key.
+DAMAGED_PREFIX = "damaged/"
 ID_LENGTH = 32
 
 

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from vna.config import IndexSettings
 from vna.domain.errors import UnavailableError
-from vna.domain.query import Criterion, Facet, Hit, Query, Selector, State
+from vna.domain.query import Criterion, Facet, Hit, Level, Query, Selector, State
 from vna.domain.records import IndexedInstance, Location
+from vna.index.elastic_canary import try_writing
 from vna.index.elastic_client import Body, Connection
 from vna.index.elastic_derive import Removed, Remover
 from vna.index.elastic_errors import MissingIndexError, body_of, vendor_errors
@@ -178,21 +179,28 @@ class ElasticIndex(Index):
         self._layout.ensure()
         return self._layout.layout() != LAYOUT
 
+    def built(self) -> bool:
+        """See :meth:`vna.ports.index.Index.built`."""
+        marked = self._read(self._layout.built)
+        return self.count(Query(Level.INSTANCE)) > 0 if marked is None else marked
+
+    def mark_built(self) -> None:
+        """See :meth:`vna.ports.index.Index.mark_built`."""
+        self._read(lambda: self._layout.mark_built(self._layout.live))
+
     def check(self) -> None:
         """See :meth:`vna.ports.index.Index.check`."""
-        self._layout.ensure()
-        aliases = [*(self._names.of(kind) for kind in KINDS), f"{self._settings.prefix}-{STATE}"]
+        self._read(self._check)
+
+    def _check(self) -> None:
         seconds = min(_CHECK_SECONDS, self._settings.timeout_seconds)
+        aliases = [*(self._names.of(kind) for kind in KINDS), f"{self._settings.prefix}-{STATE}"]
         with vendor_errors("check"):
             client = self._connection.client.options(request_timeout=seconds, max_retries=0)
             health = body_of(client.cluster.health(index=aliases), "check")
-            answer = client.indices.get_settings(index=aliases, filter_path="*.settings.index.blocks")
         if health["status"] == "red":
             raise UnavailableError("Elasticsearch: shards of the index are missing (status red)")
-        for name, entry in body_of(answer, "check").items():
-            blocked = [kind for kind, on in entry["settings"]["index"]["blocks"].items() if str(on) == "true"]
-            if blocked:
-                raise UnavailableError(f"Elasticsearch: {name} is blocked ({', '.join(blocked)}); is its disk full?")
+        try_writing(self._connection, self._names, self._settings.prefix, seconds)
 
     def close(self) -> None:
         """Release connections."""

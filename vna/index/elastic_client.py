@@ -15,7 +15,15 @@ from elasticsearch.serializer import OrjsonSerializer
 
 from vna.config import IndexSettings
 from vna.domain.errors import ConfigurationError, UnavailableError
-from vna.index.elastic_errors import MissingIndexError, body_of, is_temporary, vendor_errors
+from vna.index.elastic_errors import (
+    MissingIndexError,
+    TooLargeForServiceError,
+    body_of,
+    is_refused,
+    never_fits,
+    query_errors,
+    vendor_errors,
+)
 
 Body = dict[str, Any]
 
@@ -79,6 +87,14 @@ class Result:
     revision: Revision | None = None
     reason: str = ""
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same item may be taken later: the service had another reason than the item, or none was told.
+
+        404 and 409 are about the document that is there, or not: the caller's to judge.
+        """
+        return self.status >= 300 and self.status not in (404, 409) and not is_refused(self.status, self.reason)
+
 
 class Connection:
     """A client of its own for each process, made when it is first needed."""
@@ -137,7 +153,7 @@ class Connection:
 
     def search(self, doing: str, body: Body, index: str | None = None) -> Body:
         """Search, of all shards or not at all."""
-        with vendor_errors(doing):
+        with query_errors(doing):
             # Without an index: of a point in time, which knows its own.
             answer = self.client.search(index=index, body=body, allow_partial_search_results=False)
             return body_of(answer, doing)
@@ -147,7 +163,7 @@ class Connection:
         lines: list[Body] = []
         for index, body in searches:
             lines += [{"index": index, "allow_partial_search_results": False}, body]
-        with vendor_errors(doing):
+        with query_errors(doing):
             answers: list[Body] = body_of(self.client.msearch(searches=lines), doing)["responses"]
         for answer in answers:
             if "error" in answer:
@@ -194,6 +210,9 @@ class Connection:
     def bulk(self, doing: str, operations: Sequence[Operation]) -> list[Result]:
         """Write items, those that the service is too busy for a few times; return what became of each.
 
+        An item that is refused for what it is has status 400, or 413 if it is
+        more than the service takes at once.
+
         Raises
         ------
         MissingIndexError
@@ -208,13 +227,12 @@ class Connection:
             if attempt:
                 time.sleep(min(0.1 * 2**attempt, 2))
             for chunk in _chunks(operations, waiting):
-                results |= self._bulk_once(doing, operations, chunk)
-            waiting = [place for place in waiting if is_temporary(results[place].status)]
-            gone = [place for place in waiting if results[place].status == 404 and operations[place].action != "delete"]
-            if gone and results[gone[0]].reason.startswith("index_not_found_exception"):
-                raise MissingIndexError(f"Elasticsearch: {doing}: {results[gone[0]].reason}")
-            # 404 of an update or deletion: the document is gone, which is the caller's to judge.
-            waiting = [place for place in waiting if results[place].status != 404]
+                results |= self._send(doing, operations, chunk)
+            for place in waiting:
+                # Of a document that is not there nothing is said.
+                if results[place].reason.startswith("index_not_found_exception"):
+                    raise MissingIndexError(f"Elasticsearch: {doing}: {results[place].reason}")
+            waiting = [place for place in waiting if results[place].is_temporary]
             if not waiting:
                 return [results[place] for place in range(len(operations))]
         first = results[waiting[0]]
@@ -222,10 +240,35 @@ class Connection:
             f"Elasticsearch: {doing}: {len(waiting)} of {len(operations)} items refused: {first.status} {first.reason}"
         )
 
-    def _bulk_once(self, doing: str, operations: Sequence[Operation], places: Sequence[int]) -> dict[int, Result]:
+    def try_bulk(self, doing: str, operations: Sequence[Operation], seconds: float) -> list[Result]:
+        """Write items, once and within some seconds; return what became of each."""
+        client = self.client.options(request_timeout=seconds, max_retries=0)
+        results = self._bulk_once(doing, operations, range(len(operations)), client)
+        return list(results.values())
+
+    def _send(self, doing: str, operations: Sequence[Operation], places: Sequence[int]) -> dict[int, Result]:
+        """Send items in one request; where that is more than the service takes, in several, down to each alone."""
+        try:
+            results = self._bulk_once(doing, operations, places)
+        except TooLargeForServiceError as error:
+            if len(places) == 1:
+                return {places[0]: _too_large(operations[places[0]], str(error))}
+            middle = len(places) // 2
+            first, second = places[:middle], places[middle:]
+            return self._send(doing, operations, first) | self._send(doing, operations, second)
+        large = [place for place, result in results.items() if result.status == 429 and never_fits(result.reason)]
+        for place in large:
+            if len(places) == 1:
+                return {place: _too_large(operations[place], results[place].reason)}
+            results |= self._send(doing, operations, [place])
+        return results
+
+    def _bulk_once(
+        self, doing: str, operations: Sequence[Operation], places: Sequence[int], client: Elasticsearch | None = None
+    ) -> dict[int, Result]:
         lines: list[Any] = [line for place in places for line in operations[place].lines()]
         with vendor_errors(doing):
-            answer = body_of(self.client.bulk(operations=lines, filter_path=_BULK_FILTER), doing)
+            answer = body_of((client or self.client).bulk(operations=lines, filter_path=_BULK_FILTER), doing)
         items = answer.get("items", [])
         if len(items) != len(places):
             raise UnavailableError(f"Elasticsearch: {doing}: {len(items)} results for {len(places)} items")
@@ -237,6 +280,10 @@ def _result(item: Mapping[str, Any]) -> Result:
     revision = Revision(item["_seq_no"], item["_primary_term"]) if "_seq_no" in item else None
     reason = f"{error.get('type')}: {str(error.get('reason'))[:300]}" if error else ""
     return Result(item["status"], item.get("_index", ""), revision, reason)
+
+
+def _too_large(operation: Operation, reason: str) -> Result:
+    return Result(413, reason=f"{len(operation.body)} bytes of JSON are more than the service takes: {reason}"[:500])
 
 
 def _chunks(operations: Sequence[Operation], places: Sequence[int]) -> Iterator[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from elasticsearch import BadRequestError, NotFoundError
@@ -13,8 +13,8 @@ from vna.config import IndexSettings
 from vna.domain.errors import ConflictError, UnavailableError
 from vna.index.elastic_client import Connection
 from vna.index.elastic_errors import body_of, vendor_errors
-from vna.index.elastic_mapping import KINDS, STATE, Names, definition, generation_of, index_name
-from vna.index.elastic_marker import Marker, write_marker
+from vna.index.elastic_mapping import BUILT, KINDS, STATE, Names, definition, generation_of, index_name
+from vna.index.elastic_marker import Marker, marker_request, parse_marker, write_marker
 
 
 class Layout:
@@ -35,14 +35,28 @@ class Layout:
             return
         with self._lock, vendor_errors("set up"):
             aliases = self._aliases()
-            missing = [kind for kind in (*KINDS, STATE) if f"{self.prefix}-{kind}" not in aliases]
-            for kind in missing:
-                self._create(kind, 1, f"{self.prefix}-{kind}")
+            made = [] if f"{self.prefix}-{STATE}" in aliases else [STATE]
+            if made:
+                self._create(STATE, 1, f"{self.prefix}-{STATE}")
+            missing = [kind for kind in KINDS if self.live.of(kind) not in aliases]
             if missing:
-                self._wait([f"{self.prefix}-{kind}" for kind in missing])
-            if STATE in missing:
+                self._wait([f"{self.prefix}-{STATE}"])
+                generation = self._generation_missing(aliases)
+                for kind in missing:
+                    self._create(kind, generation, self.live.of(kind))
+            made += missing
+            if made:
+                self._wait([f"{self.prefix}-{kind}" for kind in made])
                 self._first_marker()
             self._ensured_by = os.getpid()
+
+    def _generation_missing(self, aliases: Mapping[str, str]) -> int:
+        """Return the generation of what is lost: that of the parts that are left, of the note, or the first."""
+        left = [generation_of(aliases[self.live.of(kind)]) for kind in KINDS if self.live.of(kind) in aliases]
+        if left:
+            return max(left)
+        [answer] = self._connection.get_many("set up", [marker_request(self.prefix)])
+        return parse_marker(answer).generation if answer.get("found") else 1
 
     def forget(self) -> None:
         """Look again at the next call, after an index was found missing."""
@@ -59,9 +73,27 @@ class Layout:
 
     def layout(self) -> int:
         """Return the :data:`vna.ports.index.LAYOUT` that the live studies were made in, 0 before it was told."""
+        return min(int(meta.get("layout", 0)) for meta in self._metas([self.live.studies]).values())
+
+    def built(self) -> bool | None:
+        """Return whether every live index is marked as built, ``None`` where an earlier version kept no mark."""
+        marks = [meta.get(BUILT) for meta in self._metas([self.live.of(kind) for kind in KINDS]).values()]
+        return False if False in marks else None if None in marks else True
+
+    def mark_built(self, names: Names) -> None:
+        """Mark the indices behind some aliases as built."""
+        for index, meta in self._metas([names.of(kind) for kind in KINDS]).items():
+            if meta.get(BUILT) is not True:
+                self._write_meta(index, meta | {BUILT: True})
+
+    def _metas(self, names: list[str]) -> dict[str, dict[str, Any]]:
         with vendor_errors("read the mapping"):
-            answer = body_of(self._connection.client.indices.get_mapping(index=self.live.studies), "read the mapping")
-        return min(int(entry["mappings"].get("_meta", {}).get("layout", 0)) for entry in answer.values())
+            answer = body_of(self._connection.client.indices.get_mapping(index=names), "read the mapping")
+        return {index: entry["mappings"].get("_meta", {}) for index, entry in answer.items()}
+
+    def _write_meta(self, index: str, meta: dict[str, Any]) -> None:
+        with vendor_errors("write the mapping"):
+            self._connection.client.indices.put_mapping(index=index, meta=meta)
 
     def create_generation(self, generation: int) -> None:
         """Make a new generation behind the building aliases."""
@@ -78,17 +110,19 @@ class Layout:
         names = [name for name in found if name.startswith(wanted) and name.rsplit("-", 1)[1].isdigit()]
         return {generation_of(name) for name in names if is_of_prefix(name, self.prefix)}
 
-    def swap(self, old: int, new: int) -> None:
+    def swap(self, new: int) -> None:
         """Let the live aliases point to a new generation, all at one moment."""
         actions: list[dict[str, Any]] = []
-        for kind in KINDS:
-            before, after = index_name(self.prefix, kind, old), index_name(self.prefix, kind, new)
-            actions += [
-                {"remove": {"index": before, "alias": self.live.of(kind), "must_exist": True}},
-                {"add": {"index": after, "alias": self.live.of(kind)}},
-                {"remove": {"index": after, "alias": self.building.of(kind)}},
-            ]
         with vendor_errors("swap aliases"):
+            aliases = self._aliases()
+            for kind in KINDS:
+                live, after = self.live.of(kind), index_name(self.prefix, kind, new)
+                if live in aliases:  # one that was lost is made anew by whoever misses it, but perhaps not yet
+                    actions.append({"remove": {"index": aliases[live], "alias": live, "must_exist": True}})
+                actions += [
+                    {"add": {"index": after, "alias": live}},
+                    {"remove": {"index": after, "alias": self.building.of(kind)}},
+                ]
             self._connection.client.indices.update_aliases(actions=actions)
 
     def is_read(self, generation: int) -> bool:
@@ -131,9 +165,16 @@ class Layout:
         except BadRequestError as error:
             if error.error != "resource_already_exists_exception":
                 raise
+            if alias not in self._aliases():
+                # Somebody took the alias away, and nobody knows what was missed since.
+                self._write_meta(name, next(iter(self._metas([name]).values())) | {BUILT: False})
+                self._connection.client.indices.update_aliases(actions=[{"add": {"index": name, "alias": alias}}])
 
     def _wait(self, names: list[str]) -> None:
-        answer = self._connection.client.cluster.health(index=names, wait_for_status="yellow", timeout="30s")
+        # An index just made is yellow before its first shard is active, and cannot be read by then.
+        answer = self._connection.client.cluster.health(
+            index=names, wait_for_status="yellow", wait_for_active_shards=len(names), timeout="30s"
+        )
         health = body_of(answer, "wait for indices")
         if health["timed_out"]:
             raise UnavailableError(f"Elasticsearch: {', '.join(names)} not ready in 30 s")

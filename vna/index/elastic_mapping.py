@@ -17,6 +17,8 @@ from vna.ports.index import LAYOUT
 
 KINDS = ("instances", "series", "studies")
 STATE = "state"
+BUILT = "built"
+"""What the ``_meta`` of each index says: whether it began with all that the object store held."""
 
 # Lucene takes terms of up to 32766 bytes. What is longer and broken is kept, but not matched or sorted by.
 _LONGEST = 8000
@@ -115,5 +117,7 @@ def definition(kind: str, settings: IndexSettings) -> dict[str, Any]:
         index["sort.field"] = ["study_date", "study_time", "study_id"]
         index["sort.order"] = ["desc", "desc", "asc"]
         index["sort.missing"] = ["_last", "_last", "_last"]
-    mappings = {"dynamic": False, "_meta": {"layout": LAYOUT}, "properties": _PROPERTIES[kind]}
+    # What is made anew is empty: nobody has said yet that the object store is, too.
+    meta = {"layout": LAYOUT, BUILT: False}
+    mappings = {"dynamic": False, "_meta": meta, "properties": _PROPERTIES[kind]}
     return {"settings": {"index": index}, "mappings": mappings}

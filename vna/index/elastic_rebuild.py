@@ -43,13 +43,14 @@ class Rebuild:
         """Swap the new generation in, and drop the old one."""
         for kind in KINDS:
             self._connection.refresh(self._layout.building.of(kind))
+        self._layout.mark_built(self._layout.building)
         self._halt()
         if self._lost:
             raise ConflictError("another process took this rebuild over")
         self._write(replace(self._marker, heartbeat_us=now_us()))
         old = self._marker.generation
         try:
-            self._layout.swap(old, self._new)
+            self._layout.swap(self._new)
         except UnavailableError:
             # The answer may be lost, not the deed.
             if self._layout.live_generation() != self._new:

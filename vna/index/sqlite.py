@@ -6,22 +6,22 @@ its own connections. Nothing but ``vna.domain.errors`` leaves this module.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from vna.domain.errors import UnavailableError
-from vna.domain.query import AnyOf, Criterion, Facet, Hit, Level, Query, Selector, State
+from vna.domain.query import Criterion, Facet, Hit, Level, Query, Selector, State
 from vna.domain.records import IndexedInstance, Location
-from vna.index import sqlite_read, sqlite_rebuild, sqlite_rows, sqlite_state, sqlite_write
+from vna.index import sqlite_read, sqlite_rebuild, sqlite_schema, sqlite_scroll, sqlite_state, sqlite_write
 from vna.index.match import check_page
 from vna.index.sqlite_files import Files, translated
 from vna.ports.index import LAYOUT, Index, IndexCounts, Total, Upserted
 
-_LOCATE_PAGE = 1000
 _MIN_FREE_BYTES = 16 << 20
 
 T = TypeVar("T")
@@ -78,8 +78,7 @@ class SqliteIndex(Index):
     def query(self, query: Query) -> list[Hit]:
         """See :meth:`vna.ports.index.Index.query`."""
         with self._reading() as connection:
-            keys = [key for page in sqlite_read.scroll_keys(connection, query, 10_000) for key in page]
-            return sqlite_read.hits(connection, query.level, keys)
+            return sqlite_read.hits(connection, query.level, sqlite_read.keys(connection, query))
 
     def count(self, query: Query) -> int:
         """See :meth:`vna.ports.index.Index.count`."""
@@ -87,38 +86,15 @@ class SqliteIndex(Index):
             return sqlite_read.count(connection, query)
 
     def scroll(self, query: Query, page: int = 1000) -> Iterator[Hit]:
-        """Yield every match, from the state of the index when the first is asked for."""
+        """See :meth:`vna.ports.index.Index.scroll`."""
         check_page(query)
-        for connection, keys in self._pages(query, page):
-            yield from sqlite_read.hits(connection, query.level, keys)
+        with translated(self._path):
+            yield from sqlite_scroll.hits(self._files, self._name, query, page)
 
     def locate(self, selector: Selector, criteria: Sequence[Criterion] = ()) -> Iterator[Location]:
         """See :meth:`vna.ports.index.Index.locate`."""
-        selected: list[Criterion] = []
-        if selector.patient_id is not None:
-            selected.append(AnyOf(sqlite_rows.PATIENT_ID, (selector.patient_id,)))
-        for path, values in (
-            (sqlite_rows.STUDY_UID, selector.studies),
-            (sqlite_rows.SERIES_UID, selector.series),
-            (sqlite_rows.SOP_UID, selector.instances),
-        ):
-            if values:
-                selected.append(AnyOf(path, values))
-        if not selected:
-            return
-        for connection, keys in self._pages(Query(Level.INSTANCE, (*selected, *criteria)), _LOCATE_PAGE):
-            yield from sqlite_read.locations(connection, keys)
-
-    def _pages(self, query: Query, page: int) -> Iterator[tuple[sqlite3.Connection, list[tuple[Any, ...]]]]:
-        # A session of its own: the thread goes on to see news in its usual one, and may leave this one unfinished.
         with translated(self._path):
-            session = self._files.extra_session()
-            try:
-                with self._files.reading(session, self._name) as connection:
-                    for keys in sqlite_read.scroll_keys(connection, query, page):
-                        yield connection, keys
-            finally:
-                session.close()
+            yield from sqlite_scroll.locations(self._files, self._name, selector, criteria)
 
     def facets(
         self, query: Query, paths: Sequence[str], top: int = 20, *, studies: bool = False
@@ -168,15 +144,30 @@ class SqliteIndex(Index):
             row = connection.execute("SELECT value FROM meta WHERE key = 'layout'").fetchone()
         return row is None or row[0] != str(LAYOUT)
 
+    def built(self) -> bool:
+        """See :meth:`vna.ports.index.Index.built`."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (sqlite_schema.BUILT,)).fetchone()
+            if row is None:
+                return connection.execute("SELECT 1 FROM instances LIMIT 1").fetchone() is not None
+        return bool(row[0])
+
+    def mark_built(self) -> None:
+        """See :meth:`vna.ports.index.Index.mark_built`."""
+        self._note(sqlite_schema.BUILT, "1")
+
     def check(self) -> None:
         """See :meth:`vna.ports.index.Index.check`."""
         self.query(Query(Level.STUDY, limit=1))
+        self._note("canary", secrets.token_hex(8))
         with translated(self._path):
-            with self._files.writing(self._files.session, self._name):
-                pass
             free = shutil.disk_usage(self._path.parent).free
         if free < _MIN_FREE_BYTES:
             raise UnavailableError(f"the disk of the index {self._path} has {free >> 20} MiB left")
+
+    def _note(self, key: str, value: str) -> None:
+        sql = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+        self._write(lambda connection: connection.execute(sql, (key, value)))
 
     def close(self) -> None:
         """Close every connection of this process."""

@@ -9,7 +9,6 @@ that very file.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from vna.domain.errors import UnavailableError
 from vna.index import sqlite_schema as schema
+from vna.index.sqlite_turn import Turn
 
 SUCCESSOR = "successor"
 REBUILD = "rebuild"
@@ -64,6 +64,7 @@ class Session:
         self._files = files
         self._control: sqlite3.Connection | None = None
         self._contents: dict[str, sqlite3.Connection] = {}
+        self._opened: dict[Path, int] = {}
         self.current = ""
 
     @property
@@ -71,16 +72,31 @@ class Session:
         """Connection to the control file, which is made if it is missing."""
         if self._control is None:
             self._control = self._files.open_control()
+            self._opened[self._files.path] = self._files.path.stat().st_ino
         return self._control
 
     def content(self, name: str) -> sqlite3.Connection:
         """Return a connection to a content file."""
         if name not in self._contents:
-            self._contents[name] = schema.connect(self._files.folder / name)
+            file = self._files.folder / name
+            self._contents[name] = schema.connect(file)
+            self._opened[file] = file.stat().st_ino
         return self._contents[name]
+
+    def is_orphaned(self) -> bool:
+        """Say whether a file in use was removed, or another put in its place: what is written there nobody finds."""
+        for file in (self._files.path, self._files.folder / self.current):
+            opened = self._opened.get(file)
+            try:
+                if opened is not None and file.stat().st_ino != opened:
+                    return True
+            except FileNotFoundError:
+                return True
+        return False
 
     def drop(self, name: str) -> None:
         """Close the connection to a content file."""
+        self._opened.pop(self._files.folder / name, None)
         connection = self._contents.pop(name, None)
         if connection is not None:
             connection.close()
@@ -92,6 +108,8 @@ class Session:
         if self._control is not None:
             self._control.close()
             self._control = None
+        self._opened.clear()
+        self.current = ""
 
 
 class Files:
@@ -103,28 +121,19 @@ class Files:
         self._local = threading.local()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._guard = threading.Lock()
-        self._turn = threading.Lock()
-        self._turn_fd = -1
+        self._turn = self._new_turn()
         self._pid = os.getpid()
+
+    def _new_turn(self) -> Turn:
+        return Turn(self.folder / f"{self.path.name}.write-lock")
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Queue among the writing threads and processes, rather than in SQLite's busy handler.
-
-        That one sleeps, ever longer: of several busy processes one can wait until its time is out.
-        """
+        """Queue among the writing threads and processes; raises ``UnavailableError`` after a while."""
         if self._pid != os.getpid():
             self._forget_parent()
-        with self._turn:
-            if self._turn_fd < 0:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                lock = f"{self.path}.write-lock"
-                self._turn_fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
-            fcntl.flock(self._turn_fd, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._turn_fd, fcntl.LOCK_UN)
+        with self._turn.taken():
+            yield
 
     @property
     def session(self) -> Session:
@@ -147,9 +156,8 @@ class Files:
         self._local = threading.local()
         self._sessions = weakref.WeakSet()
         self._guard = threading.Lock()
-        self._turn = threading.Lock()
         # The parent's lock is held by whoever shares its open file: this process opens its own.
-        self._turn_fd = -1
+        self._turn = self._new_turn()
         self._pid = os.getpid()
 
     def close(self) -> None:
@@ -160,10 +168,7 @@ class Files:
         if self._pid == os.getpid():
             for session in sessions:
                 session.close()
-            with self._turn:
-                if self._turn_fd >= 0:
-                    os.close(self._turn_fd)
-                    self._turn_fd = -1
+            self._turn.close()
 
     def open_control(self) -> sqlite3.Connection:
         """Open the control file; the first to come makes it."""
@@ -242,6 +247,8 @@ class Files:
             raise
 
     def _begin(self, session: Session, name: str, begin: str) -> tuple[sqlite3.Connection, dict[str, str]]:
+        if not name and session.is_orphaned():
+            session.close()
         for _ in range(_MOVES):
             current = name or self.current(session)
             try:

@@ -56,22 +56,55 @@ _EACH = "json_each(iif(json_type(d.terms, ?) IS NULL, b.terms, d.terms), ?)"
 _BY_INSTANCE = "instances e JOIN series s ON e.series = s.series"
 
 
-def keys(query: Query) -> Sql:
-    """Return SQL for the keys of a query's page in order; at PATIENT: patient and the study that stands for it."""
+def keys(query: Query, after: tuple[object, ...] | None = None) -> Sql:
+    """Return SQL for the keys of a query's page in order; at PATIENT: patient and the study that stands for it.
+
+    ``after`` is the place (:func:`place`) behind which the page begins.
+    """
     match.check_page(query)
     limit = -1 if query.limit is None else query.limit
     where = matches(query)
+    behind = _behind(query, after) if after else Sql("")
     if query.level is Level.PATIENT:
         # SQLite takes bare columns from the row of the minimum.
         text = (
             "SELECT patient, study FROM (SELECT e.patient, e.study, e.name, min(e.representative)"
-            f" FROM {where.text} GROUP BY e.patient) ORDER BY name, patient"
+            f" FROM {where.text} GROUP BY e.patient){behind.text and f' WHERE {behind.text}'} ORDER BY name, patient"
         )
     else:
         table = _TABLES[query.level]
         order = "e.id" if query.by_identity and query.level is Level.STUDY else table.order
-        text = f"SELECT {table.key} FROM {where.text} ORDER BY {order}"
-    return Sql(f"{text} LIMIT ? OFFSET ?", (*where.parameters, limit, query.offset))
+        joint = (" AND " if query.criteria else " WHERE ") if behind.text else ""
+        text = f"SELECT {table.key} FROM {where.text}{joint}{behind.text} ORDER BY {order}"
+    return Sql(f"{text} LIMIT ? OFFSET ?", (*where.parameters, *behind.parameters, limit, query.offset))
+
+
+def place(query: Query) -> str:
+    """Return SQL for the place of a row in a query's order, by its number."""
+    return {
+        Level.PATIENT: "SELECT name, patient FROM studies WHERE study = ?",
+        Level.STUDY: f"SELECT {'id' if query.by_identity else 'date, time, id'} FROM studies WHERE study = ?",
+        Level.SERIES: "SELECT study_id, position, id FROM series WHERE series = ?",
+        Level.INSTANCE: (
+            "SELECT s.study_id, s.id, e.position, e.id FROM instances e JOIN series s ON s.series = e.series"
+            " WHERE e.instance = ?"
+        ),
+    }[query.level]
+
+
+def _behind(query: Query, after: tuple[object, ...]) -> Sql:
+    """Return the condition for what comes behind a place. The first column is compared alone as well: by an index."""
+    if query.level is Level.PATIENT:
+        return Sql("(name, patient) > (?, ?)", after)
+    if query.level is Level.STUDY and query.by_identity:
+        return Sql("e.id > ?", after)
+    if query.level is Level.STUDY:
+        date, time, key = after
+        text = "e.date <= ? AND (e.date < ? OR e.time < ? OR (e.time = ? AND e.id > ?))"
+        return Sql(text, (date, date, time, time, key))
+    if query.level is Level.SERIES:
+        return Sql("e.study_id >= ? AND (e.study_id, e.position, e.id) > (?, ?, ?)", (after[0], *after))
+    return Sql("s.study_id >= ? AND (s.study_id, s.id, e.position, e.id) > (?, ?, ?, ?)", (after[0], *after))
 
 
 def count(query: Query) -> Sql:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vna.domain.identity import InstanceUids
@@ -22,17 +22,21 @@ _LOCATIONS = (
 )
 
 
-def scroll_keys(connection: sqlite3.Connection, query: Query, page: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the keys of a query's matches in order, in pages."""
-    sql = sqlite_query.keys(query)
+def keys(connection: sqlite3.Connection, query: Query, after: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+    """Return the keys of a query's page in order, each with the number of a row at its end."""
+    sql = sqlite_query.keys(query, after)
     sqlite_query.check_text(sql)
-    cursor = connection.execute(sql.text, sql.parameters)
-    while found := cursor.fetchmany(page):
-        yield found
+    return connection.execute(sql.text, sql.parameters).fetchall()
+
+
+def place(connection: sqlite3.Connection, query: Query, key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the place of a key in a query's order."""
+    found: tuple[Any, ...] = connection.execute(sqlite_query.place(query), (key[-1],)).fetchone()
+    return found
 
 
 def hits(connection: sqlite3.Connection, level: Level, keys: Sequence[tuple[Any, ...]]) -> list[Hit]:
-    """Return the hits of some keys, in their order."""
+    """Return the hits of some keys, in their order; what is gone since is left out."""
     if level is Level.PATIENT:
         return _patients(connection, keys)
     if level is Level.STUDY:
@@ -52,6 +56,8 @@ def _patients(connection: sqlite3.Connection, keys: Sequence[tuple[Any, ...]]) -
     }
     found = []
     for patient, study in keys:
+        if study not in stored or patient not in counted:
+            continue
         attributes = rows.of_level(rows.unpack(stored[study]), Level.PATIENT)
         for tag, count in zip(("00201200", "00201202", "00201204"), counted[patient], strict=True):
             attributes[tag] = rows.number(count)
@@ -69,7 +75,7 @@ def _studies(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
         attributes["00201206"] = rows.number(series)
         attributes["00201208"] = rows.number(instances)
         found[study] = Hit(Level.STUDY, raw.hex(), attributes)
-    return [found[key] for key in keys]
+    return [found[key] for key in keys if key in found]
 
 
 def _series(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
@@ -79,7 +85,7 @@ def _series(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
         attributes = rows.unpack(blob)
         attributes["00201209"] = rows.number(instances)
         found[series] = Hit(Level.SERIES, raw.hex(), attributes)
-    return [found[key] for key in keys]
+    return [found[key] for key in keys if key in found]
 
 
 def _instances(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]:
@@ -88,14 +94,14 @@ def _instances(connection: sqlite3.Connection, keys: Sequence[int]) -> list[Hit]
         row[0]: Hit(Level.INSTANCE, row[9].hex(), attributes[row[0]], _location(row))
         for row in select_in(connection, _LOCATIONS, keys)
     }
-    return [found[key] for key in keys]
+    return [found[key] for key in keys if key in found]
 
 
 def locations(connection: sqlite3.Connection, keys: Sequence[tuple[Any, ...]]) -> list[Location]:
-    """Return the locations of some instances, in their order."""
+    """Return the locations of some instances, in their order; what is gone since is left out."""
     wanted = [key for (key,) in keys]
     found = {row[0]: _location(row) for row in select_in(connection, _LOCATIONS, wanted)}
-    return [found[key] for key in wanted]
+    return [found[key] for key in wanted if key in found]
 
 
 def _location(row: tuple[Any, ...]) -> Location:

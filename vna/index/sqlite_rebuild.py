@@ -109,6 +109,8 @@ def _drop_leftovers(files: Files) -> None:
 
 def _swap(files: Files, name: str) -> None:
     session = files.session
+    with files.writing(session, name) as (connection, _):
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (schema.BUILT,))
     with files.writing(session) as (connection, _):
         old = session.current
         connection.execute("DELETE FROM meta WHERE key = ?", (REBUILD,))

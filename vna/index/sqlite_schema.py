@@ -19,6 +19,8 @@ from pathlib import Path
 
 from vna.ports.index import LAYOUT
 
+BUILT = "built"
+"""Key of the note whether the index began with all that the object store held: empty as long as nobody said so."""
 BUSY_SECONDS = 20.0
 """How long a write waits for the writes of other processes."""
 _BUSY_PAUSE_SECONDS = 0.01
@@ -175,7 +177,7 @@ def create_content(file: Path) -> None:
     connection = connect(file, create=True)
     try:
         connection.executescript(f"BEGIN IMMEDIATE;{CONTENT}")
-        connection.execute("INSERT INTO meta VALUES ('layout', ?)", (str(LAYOUT),))
+        connection.execute("INSERT INTO meta VALUES ('layout', ?), (?, '')", (str(LAYOUT), BUILT))
         connection.execute("COMMIT")
     finally:
         connection.close()

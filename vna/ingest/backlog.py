@@ -3,55 +3,136 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vna.domain.errors import ArchiveError
-from vna.domain.origin import now_us
+from vna.domain.origin import iso_utc, now_us
+from vna.ingest.hints import DEEPEST, LARGE_BYTES, enqueue_entries, ingest_queue
+from vna.ingest.journal import Journal
 from vna.ingest.quarantine import Quarantine
-from vna.ingest.receive import INGEST_TASK, ingest_queue
-from vna.ingest.spool import Spool
+from vna.ingest.spool import Spool, SpoolEntry
+from vna.ingest.spool import Spooled as Counted
 from vna.ports.queue import Queue
 
-# Beat sends one every 15 seconds; two may be late.
-HEARTBEAT_OLD = 45.0
+# Who gives signs of life: the worker of sweeps and seals, those of ingest, those of large entries.
+KEEPER, INGEST, LARGE = "keeper", "ingest", "large"
+# Beat asks the keeper every 15 seconds, and the keeper the others; two may be late. A batch of ingest takes its
+# time while a service is slow.
+_OLD_SECONDS = {KEEPER: 45.0, INGEST: 120.0, LARGE: 120.0}
+_BETWEEN_SIGNS = 5.0
 LIFECYCLE_QUEUE = "lifecycle"
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """What is in the spool: entries, their bytes, and the seconds since the oldest arrived."""
+    """What is in the spool.
+
+    Attributes
+    ----------
+    entries, bytes, oldest_seconds
+        Entries, their bytes, and the seconds since the oldest arrived.
+    free_bytes
+        Free disk.
+    faults
+        What a person should look at, a sentence each.
+    """
 
     entries: int
     bytes: int
     oldest_seconds: float
+    free_bytes: int = 0
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The last sign of life that went through beat, broker and worker: seconds ago, and on which host."""
+    """The last sign of life of a kind of worker: whose, seconds ago, and on which host."""
 
+    part: str
     seconds: float
     host: str
 
     @property
     def alive(self) -> bool:
         """Whether it is recent."""
-        return self.seconds < HEARTBEAT_OLD
+        return self.seconds < _OLD_SECONDS[self.part]
+
+
+class SignOfLife:
+    """Leaves signs of life of a kind of worker where :func:`heartbeat` finds them.
+
+    Parameters
+    ----------
+    run_path
+        The folder of what runs.
+    part
+        Whose: ``KEEPER``, ``INGEST`` or ``LARGE``.
+    host
+        On which host.
+    """
+
+    def __init__(self, run_path: Path, part: str, host: str) -> None:
+        self._path = _sign_path(run_path, part)
+        self._host = host
+        self._last = -_BETWEEN_SIGNS
+
+    def give(self) -> None:
+        """Leave a sign, unless there was one some seconds ago. No work fails since it cannot be written."""
+        now = time.monotonic()
+        if now - self._last < _BETWEEN_SIGNS:
+            return
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._path.with_name(f".{self._path.name}-{os.getpid()}")
+            draft.write_text(json.dumps({"when": iso_utc(now_us()), "host": self._host, "pid": os.getpid()}))
+            os.replace(draft, self._path)
+            self._last = now
+
+
+def _sign_path(run_path: Path, part: str) -> Path:
+    return run_path / f"heartbeat-{part}.json"
 
 
 def spooled(spool: Spool) -> Spooled:
     """Return what is in the spool."""
-    count = waiting = 0
-    oldest = now = now_us()
-    for entry in spool.entries():
-        count += 1
-        waiting += entry.length
-        oldest = min(oldest, entry.received_us)
-    return Spooled(count, waiting, (now - oldest) / 1e6)
+    found = spool.count(with_bytes=True)
+    waited = abs(now_us() - found.oldest_us) / 1e6 if found.oldest_us else 0.0
+    return Spooled(found.entries, found.bytes, waited, spool.free_bytes(), tuple(_faults(spool, found)))
+
+
+def _faults(spool: Spool, found: Counted) -> Iterator[str]:
+    if spool.place.volatile:
+        yield f"a power cut or a restart takes all of it: {spool.place.volatile} (VNA_SPOOL__ALLOW_VOLATILE)"
+    if not spool.has_room(0):
+        yield "the disk is full: instances are refused (VNA_SPOOL__MIN_FREE_BYTES)"
+    if trouble := spool.trouble():
+        yield (
+            f"the disk failed {trouble['count']} times, last {str(trouble['when'])[:19]}: {trouble['error']}; "
+            "`vna spool --seen` once it is mended"
+        )
+    if found.unknown:
+        yield f"{found.unknown} files or entries are of no kind that this version knows; they are kept"
+    if found.damaged:
+        yield f"{found.damaged} places in segments cannot be read; they are kept"
+    if aside := spool.set_aside():
+        yield f"{aside} files were set aside in {spool.path / 'set-aside'}"
+    if held := len(Journal(spool).held()):
+        yield f"{held} entries are held back, since all of late from their sender were refused: `vna quarantine held`"
+    if ahead := future(spool):
+        yield f"{ahead} entries were received later than now: the clock was wrong then, or is now"
+
+
+def future(spool: Spool) -> int:
+    """Return how many entries of the future the last sweep saw."""
+    with suppress(OSError, ValueError, AttributeError):
+        return int(json.loads((spool.path / "sweep.json").read_text()).get("future", 0))
+    return 0
 
 
 def queued(queue: Queue, spool_id: str) -> dict[str, int]:
@@ -67,25 +148,33 @@ def queued(queue: Queue, spool_id: str) -> dict[str, int]:
     return {name: queue.depth(name) for name in names}
 
 
-def heartbeat(run_path: Path) -> Heartbeat | None:
-    """Return the last heartbeat, ``None`` if there never was one on this data folder."""
-    path = run_path / "heartbeat.json"
+def heartbeat(run_path: Path, part: str) -> Heartbeat | None:
+    """Return the last sign of life of a kind of worker, ``None`` if there never was one on this data folder."""
     with suppress(FileNotFoundError):
-        beat = json.loads(path.read_text())
+        beat = json.loads(_sign_path(run_path, part).read_text())
         old = (datetime.now(UTC) - datetime.fromisoformat(beat["when"])).total_seconds()
-        return Heartbeat(old, str(beat["host"]))
+        return Heartbeat(part, old, str(beat["host"]))
     return None
 
 
-def hint(queue: Queue, spool_id: str, names: Iterable[str]) -> bool:
+def large_in_hand(spool: Spool) -> int:
+    """Return how many large entries workers are at: each may take hours, without a sign of life meanwhile."""
+    count = 0
+    for name in Journal(spool).in_hand():
+        with suppress(ValueError):
+            count += SpoolEntry.parse(name).length >= LARGE_BYTES
+    return count
+
+
+def hint(queue: Queue, spool_id: str, entries: Sequence[SpoolEntry]) -> bool:
     """Tell the queue of entries that came back from quarantine; say whether it took it.
 
-    If not, the sweeper finds them.
+    If not, the sweeper finds them, as it does all beyond the first few hundred.
     """
     try:
         # One message each: an entry that failed before is taken alone.
-        for name in names:
-            queue.enqueue(INGEST_TASK, [[name]], ingest_queue(spool_id))
+        for entry in entries[:DEEPEST]:
+            enqueue_entries(queue, spool_id, [entry])
     except ArchiveError:
         return False
     return True
@@ -99,4 +188,4 @@ def retry(quarantine: Quarantine, queue: Queue, spool_id: str, ids: Iterable[str
     NotFoundError, InvalidInputError
         As :meth:`vna.ingest.quarantine.Quarantine.show`.
     """
-    return hint(queue, spool_id, [quarantine.retry(each).name for each in ids])
+    return hint(queue, spool_id, [quarantine.retry(each) for each in ids])

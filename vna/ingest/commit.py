@@ -13,11 +13,13 @@ The steps of a batch, and what a crash after each leaves:
    store*: where the store had a document already, that one is read, so the
    index is what a reindex would make it.
 4. Conflicts are written down as facts.
-5. The spool files are removed. Their folder is not made durable: an entry that
-   a power cut brings back is committed again, and is a duplicate.
+5. The entries are marked as done with, durably.
 
 Errors of the services end the batch and are raised; whoever called tries again
-later. Errors of an entry never touch the others of its batch.
+later. Errors of an entry never touch the others of its batch. An entry is
+blamed only after the services, asked whether they take anything at all, said
+yes; and when a sender's entries are refused one after the other, without end,
+they wait for a person rather than fill the quarantine.
 """
 
 from __future__ import annotations
@@ -26,20 +28,27 @@ import errno
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from vna.domain.errors import ArchiveError, ConfigurationError, IntegrityError, InvalidInputError, OutOfResourcesError
+from vna.domain.errors import (
+    ArchiveError,
+    ConfigurationError,
+    IntegrityError,
+    InvalidInputError,
+    OutOfResourcesError,
+)
+from vna.domain.file_range import FileRange
 from vna.domain.identity import metadata_key
 from vna.domain.origin import Origin
 from vna.domain.records import IndexedInstance
 from vna.ingest import document
+from vna.ingest.brake import RefusalBrake
 from vna.ingest.conflict import note_conflicts
-from vna.ingest.filemeta import content_digest
+from vna.ingest.filemeta import digest_and_checksum, digest_of
 from vna.ingest.journal import Journal
-from vna.ingest.quarantine import TORN, Quarantine
+from vna.ingest.quarantine import TORN, Quarantine, torn, torn_size
 from vna.ingest.spool import Spool, SpoolEntry
 from vna.ports.index import Index, Outcome, Upserted
 from vna.ports.objects import ObjectStore, Put
@@ -49,6 +58,10 @@ log = structlog.get_logger(__name__)
 _DICOM = "application/dicom"
 _JSON = "application/dicom+json"
 _BUFFER = 1 << 20
+# Up to this size an instance is read once, and hashed, parsed and put from memory.
+_IN_MEMORY = 1 << 20
+# Bytes in memory, and of metadata, at which a batch is stored before more of it is read.
+_BATCH_BYTES = 48 << 20
 # Errors of the machine, not of the file that was read.
 _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 
@@ -65,7 +78,7 @@ class Built(Protocol):
         """The metadata document to be stored beside the bytes."""
 
 
-Build = Callable[[Path, str, int, int, Origin], Built]
+Build = Callable[[FileRange | bytes, str, int, int, Origin], Built]
 Rebuild = Callable[[bytes], IndexedInstance]
 OnCommitted = Callable[[Sequence[IndexedInstance], Sequence[Upserted]], None]
 
@@ -84,6 +97,8 @@ class CommitReport:
         Why, by name.
     failed
         Names of entries that failed for an unexpected reason and will be tried again, alone.
+    held
+        Names of entries that were refused, and wait for a person to look at why so many of their sender are.
     gone
         How many names had no entry any more: somebody else has done them.
     bytes
@@ -96,6 +111,7 @@ class CommitReport:
     quarantined: list[str] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     gone: int = 0
     bytes: int = 0
 
@@ -103,9 +119,14 @@ class CommitReport:
 @dataclass(frozen=True, slots=True)
 class _Ready:
     entry: SpoolEntry
-    path: Path
+    content: FileRange | bytes
     instance: IndexedInstance
     metadata: bytes
+
+    @property
+    def in_memory(self) -> int:
+        """Bytes that it holds."""
+        return len(self.metadata) + (len(self.content) if isinstance(self.content, bytes) else 0)
 
 
 class Committer:
@@ -126,6 +147,10 @@ class Committer:
         While an entry is read that is the entry's fault; while a batch is stored it is nobody's.
     on_committed
         Told of each batch when it is stored and indexed, before its entries leave the spool.
+    brake
+        Says when a sender's entries are no longer put in quarantine; ``None`` for never.
+    before_first
+        Called before the first batch is stored, again for the next one if it raises.
     """
 
     def __init__(
@@ -141,6 +166,8 @@ class Committer:
         rebuild: Rebuild = document.rebuild,
         interrupts: tuple[type[Exception], ...] = (),
         on_committed: OnCommitted = lambda _instances, _outcomes: None,
+        brake: RefusalBrake | None = None,
+        before_first: Callable[[], None] = lambda: None,
     ) -> None:
         self._spool = spool
         self._objects = objects
@@ -152,6 +179,8 @@ class Committer:
         self._rebuild = rebuild
         self._interrupts = interrupts
         self._on_committed = on_committed
+        self._brake = brake
+        self._before_first: Callable[[], None] | None = before_first
         self._buffer = memoryview(bytearray(_BUFFER))
         self._failing = False
         self._one = threading.Lock()
@@ -166,16 +195,18 @@ class Committer:
             are not done are still in the spool.
         """
         report = CommitReport()
-        entries = self._parse(names, report)
+        entries = _parse(names)
         suspects = self._journal.suspects()
         together = [entry for entry in entries if entry.name not in suspects]
         with self._one:
             if self._failing:
                 # Reading a batch that cannot be stored costs more than asking first.
-                self._objects.check()
-                self._index.check()
+                self._ask_services()
                 self._failing = False
             try:
+                if self._before_first is not None:
+                    self._before_first()
+                    self._before_first = None
                 self._batch(together, report)
                 for entry in entries:
                     if entry.name in suspects:
@@ -189,28 +220,21 @@ class Committer:
         """Give back the journal's note."""
         self._journal.close()
 
-    def _parse(self, names: Sequence[str], report: CommitReport) -> list[SpoolEntry]:
-        entries = []
-        for name in dict.fromkeys(names):
-            try:
-                entry = SpoolEntry.parse(name)
-            except ValueError:
-                log.warning("a message named what is no spool entry", name=name[:300])
-                continue
-            if self._spool.file(entry).exists():
-                entries.append(entry)
-            else:
-                report.gone += 1
-        return entries
+    def _ask_services(self) -> None:
+        """Raise what the services raise if they would not take anything at all."""
+        self._objects.check()
+        self._index.check()
 
     def _alone(self, entry: SpoolEntry, report: CommitReport) -> None:
         known = self._journal.get(entry.name)
-        if known is not None and known.count >= self._max_attempts:
+        if known is not None and known.held:
+            report.held.append(entry.name)
+        elif known is not None and known.count >= self._max_attempts:
             # It may be what kills the process that reads it, so nobody reads it once more.
             self._give_up(entry, report, known.error, "AttemptsExhausted", known.count)
         else:
             self._batch([entry], report)
-            if not self._spool.file(entry).exists():
+            if not self._spool.waits(entry):
                 self._journal.forget(entry.name)
 
     def _batch(self, entries: Sequence[SpoolEntry], report: CommitReport) -> None:
@@ -220,12 +244,17 @@ class Committer:
         ready: list[_Ready] = []
         refused: Exception | None = None
         storing = False
+        done = held = 0
         try:
             for position, entry in enumerate(entries):
+                if held > _BATCH_BYTES:
+                    break
                 self._journal.parsing(position)
                 made = self._prepare(entry, report)
+                done = position + 1
                 if made is not None:
                     ready.append(made)
+                    held += made.in_memory
             storing = True
             self._journal.storing()
             self._store(ready, report)
@@ -234,6 +263,8 @@ class Committer:
             ours = isinstance(error, (ConfigurationError, *self._interrupts)) or getattr(error, "retry", False)
             if ours or not storing:
                 raise
+            # Before anything is blamed: is it the service that takes nothing at all?
+            self._ask_services()
             refused = error
         else:
             # Not in a finally: a process that is told to exit here, as one is that ran into a hard time limit,
@@ -241,6 +272,7 @@ class Committer:
             self._journal.end()
         if refused is not None:
             self._isolate([item.entry for item in ready], report, refused)
+        self._batch(entries[done:], report)
 
     def _isolate(self, entries: Sequence[SpoolEntry], report: CommitReport, error: Exception) -> None:
         """Find which entry it is that a store or an index refuses for good, by taking each alone."""
@@ -256,34 +288,58 @@ class Committer:
     # Step 1.
 
     def _prepare(self, entry: SpoolEntry, report: CommitReport) -> _Ready | None:
-        path = self._spool.file(entry)
         try:
-            digest, size = self._digest(path)
-            if size != entry.length:
-                self._give_up(entry, report, _torn(entry, size), TORN, 0)
+            source = self._spool.source(entry)
+            if (size := torn_size(entry, source)) is not None:
+                self._give_up(entry, report, torn(entry, size), TORN, 0)
                 return None
-            built = self._build(path, digest, size, entry.received_us, entry.origin)
+            content, digest = self._read(source)
+            built = self._build(content, digest, entry.length, entry.received_us, entry.origin)
         except FileNotFoundError:
             report.gone += 1
         except InvalidInputError as error:
-            self._give_up(entry, report, str(error), type(error).__name__, 1)
+            self._refuse(entry, report, error)
+        except IntegrityError as error:
+            # Another worker may have done with it since, and the place been used again.
+            if self._spool.waits(entry):
+                self._failed(entry, report, error)
+            else:
+                report.gone += 1
         except ArchiveError as error:
             if error.retry:
                 raise
             self._failed(entry, report, error)
         except OSError as error:
             if error.errno in _MACHINE:
-                raise OutOfResourcesError(f"reading {path.name}: {error}") from error
+                raise OutOfResourcesError(f"reading {entry.name}: {error}") from error
             self._failed(entry, report, error)
         except Exception as error:  # noqa: BLE001 - whatever an object does to its reader is that object's affair
             self._failed(entry, report, error)
         else:
-            return _Ready(entry, path, built.instance, built.metadata)
+            return _Ready(entry, content, built.instance, built.metadata)
         return None
 
-    def _digest(self, path: Path) -> tuple[str, int]:
-        with path.open("rb", buffering=0) as file:
-            return content_digest(file, self._buffer)
+    def _read(self, source: FileRange) -> tuple[FileRange | bytes, str]:
+        """Return what is put of an entry, and its digest; the bytes compared with those that were received."""
+        if source.length <= _IN_MEMORY:
+            data = source.read()
+            return data, digest_of(data)
+        with source.open() as file:
+            digest, size, checksum = digest_and_checksum(file, self._buffer)
+        if size != source.length or (source.checksum is not None and checksum != source.checksum):
+            raise IntegrityError(f"{source}: the bytes are not those that were received")
+        return source, digest
+
+    def _refuse(self, entry: SpoolEntry, report: CommitReport, error: InvalidInputError) -> None:
+        """Put what is no instance in quarantine, unless its sender sends nothing else."""
+        if self._brake is None or self._brake.refused(entry.origin):
+            self._give_up(entry, report, str(error), type(error).__name__, 1)
+            return
+        self._journal.hold(entry.name, f"{type(error).__name__}: {error}")
+        report.held.append(entry.name)
+        log.error(
+            "refused, and kept in the spool: so is all of late from its sender", entry=entry.name, error=str(error)
+        )
 
     def _failed(self, entry: SpoolEntry, report: CommitReport, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
@@ -315,8 +371,9 @@ class Committer:
         self._on_committed(instances, outcomes)
         keys = {instance.key for instance in instances}
         done = [item for item in ready if item.instance.key in keys]
-        for item in done:
-            item.path.unlink(missing_ok=True)
+        self._spool.finish(item.entry for item in done)
+        if self._brake is not None:
+            self._brake.accepted({item.entry.origin for item in done})
         stored = sum(found.outcome is not Outcome.DUPLICATE for found in outcomes)
         report.stored += stored
         report.duplicates += len(done) - stored
@@ -325,13 +382,14 @@ class Committer:
 
     def _put(self, ready: list[_Ready]) -> list[_Ready]:
         while ready:
-            puts = [Put(item.instance.key, item.path, _DICOM) for item in ready]
+            # A file of its own becomes the object; of a segment the store makes a copy.
+            puts = [Put(item.instance.key, item.content, _DICOM, linkable=item.entry.segment < 0) for item in ready]
             puts += [Put(metadata_key(item.instance.key), item.metadata, _JSON) for item in ready]
             try:
                 stored = self._objects.put_batch(puts)
             except (ArchiveError, FileNotFoundError):
                 # Another worker may have committed some of them since, and removed their files.
-                left = [item for item in ready if item.path.exists()]
+                left = [item for item in ready if self._spool.waits(item.entry)]
                 if len(left) == len(ready):
                     raise
                 ready = left
@@ -355,6 +413,19 @@ class Committer:
         return taken
 
 
+def _parse(names: Sequence[str]) -> list[SpoolEntry]:
+    entries = []
+    for name in dict.fromkeys(names):
+        try:
+            entry = SpoolEntry.parse(name)
+        except ValueError:
+            log.warning("a message named what is no spool entry", name=name[:300])
+            continue
+        if entry.to_commit:
+            entries.append(entry)
+    return entries
+
+
 def _unique(ready: Sequence[_Ready]) -> list[_Ready]:
     """Of several entries with the same content, keep the one received first."""
     first: dict[str, _Ready] = {}
@@ -363,7 +434,3 @@ def _unique(ready: Sequence[_Ready]) -> list[_Ready]:
         if item.entry.received_us < known.entry.received_us:
             first[item.instance.key] = item
     return list(first.values())
-
-
-def _torn(entry: SpoolEntry, size: int) -> str:
-    return f"torn: {size} bytes of {entry.length}; such a file was never acknowledged"

@@ -6,7 +6,7 @@ index can be rebuilt from it without the instance's bytes (:func:`rebuild`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import orjson
 
 from vna.dicom.header import Bulk, Header
 from vna.dicom.reader import check_identity, first_text, read_header
-from vna.domain.errors import IntegrityError, InvalidInputError
+from vna.domain.errors import IntegrityError, InvalidInputError, NewerVersionError
+from vna.domain.file_range import FileRange
 from vna.domain.identity import InstanceUids, object_key
 from vna.domain.origin import Origin
 from vna.domain.records import Attributes, IndexedInstance
@@ -23,6 +24,9 @@ from vna.normalise.pipeline import Change, Normalised, normalise
 from vna.normalise.terms import terms, words
 
 VERSION = 1
+"""Version of the documents that are written. Those of every earlier one are read, for as long as the archive lives."""
+_UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""What makes of a document of a version one of the next, by the version that it has."""
 LONGEST_INDEXED = 1024
 """Characters of an InlineBinary above which the index does not hold it."""
 
@@ -58,13 +62,13 @@ class Metadata:
     changes: tuple[dict[str, Any], ...]
 
 
-def build(path: Path, digest: str, size: int, received_us: int, origin: Origin) -> Document:
+def build(file: Path | FileRange | bytes, digest: str, size: int, received_us: int, origin: Origin) -> Document:
     """Read a received instance.
 
     Parameters
     ----------
-    path
-        The Part-10 file.
+    file
+        The Part-10 file, where in a file it is, or its bytes.
     digest, size
         Digest of its content (:func:`vna.ingest.filemeta.content_digest`), and length of the file.
     received_us
@@ -82,7 +86,7 @@ def build(path: Path, digest: str, size: int, received_us: int, origin: Origin) 
     UnparsableError
         It is no instance; the message is for a person.
     """
-    header = read_header(path)
+    header = read_header(file)
     view = normalise(header.attributes)
     instance = _instance(header, view, digest=digest, size=size, received_us=received_us, origin=origin)
     return Document(instance, _dump(header, view, instance))
@@ -91,7 +95,12 @@ def build(path: Path, digest: str, size: int, received_us: int, origin: Origin) 
 def rebuild(data: bytes) -> IndexedInstance:
     """Return what :func:`build` gave for the index, from the metadata document alone.
 
-    Raises ``IntegrityError`` if it cannot be read.
+    Raises
+    ------
+    NewerVersionError
+        A newer version of the archive wrote it.
+    IntegrityError
+        It cannot be read.
     """
     metadata = parse_metadata(data)
     try:
@@ -109,14 +118,17 @@ def rebuild(data: bytes) -> IndexedInstance:
 
 
 def parse_metadata(data: bytes) -> Metadata:
-    """Read a metadata document back.
+    """Read a metadata document of this version of the archive, or an earlier one.
 
-    Raises ``IntegrityError`` if it is none, or of a version that is not known.
+    Raises
+    ------
+    NewerVersionError
+        A newer version of the archive wrote it.
+    IntegrityError
+        It is no metadata document.
     """
     try:
-        content = orjson.loads(data)
-        if content["version"] != VERSION:
-            raise IntegrityError(f"metadata document has version {content['version']!r}, not {VERSION}")
+        content = _upgraded(orjson.loads(data))
         header = Header(
             content["dicom"],
             {path: _bulk(value) for path, value in content["bulk"].items()},
@@ -136,6 +148,32 @@ def parse_metadata(data: bytes) -> Metadata:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"metadata document cannot be read: {type(error).__name__}: {error}") from error
+
+
+def reception(data: bytes) -> tuple[int, Origin] | None:
+    """Return when an instance came and from whom, of a document of a newer version too; ``None`` if it does not tell.
+
+    These two are nowhere but in the document: what else it tells can be read from the bytes.
+    """
+    try:
+        content = orjson.loads(data)
+        known = {name: content["origin"][name] for name in Origin.__dataclass_fields__ if name in content["origin"]}
+        return int(content["received_us"]), Origin(**known)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    version = content["version"]
+    if type(version) is not int or version < 1:
+        raise IntegrityError(f"metadata document has the version {version!r}")
+    if version > VERSION:
+        raise NewerVersionError(
+            f"metadata document was written by a newer version of the archive: it has version {version}, not {VERSION}"
+        )
+    for number in range(version, VERSION):
+        content = _UPGRADES[number](content)
+    return content
 
 
 def _instance(

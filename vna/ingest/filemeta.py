@@ -13,6 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
+import xxhash
+
+from vna.domain.file_range import FileRange
+
 _MOST = 16384
 _NAMES = MappingProxyType(
     {
@@ -49,15 +53,21 @@ def _text(value: bytes) -> str:
     return value.decode("ascii", "replace").strip("\0 ")
 
 
-def peek(path: Path) -> dict[str, str]:
+def peek(path: Path | FileRange) -> dict[str, str]:
     """Return what group 0002 tells, as far as it can be read; empty if it is not a Part-10 file."""
-    with path.open("rb") as file:
+    with path.open("rb") if isinstance(path, Path) else path.open() as file:
         data = file.read(_MOST)
     return {_NAMES[element]: _text(value) for element, value, _end in _elements(data) if element in _NAMES}
 
 
 def content_digest(file: BinaryIO, buffer: memoryview | None = None) -> tuple[str, int]:
-    """Return the digest of what an instance is, and the length of its file.
+    """Return the digest of what an instance is, and the length of its file; see :func:`digest_and_checksum`."""
+    digest, size, _checksum = digest_and_checksum(file, buffer)
+    return digest, size
+
+
+def digest_and_checksum(file: BinaryIO, buffer: memoryview | None = None) -> tuple[str, int, int]:
+    """Return the digest of what an instance is, and the length and the checksum of its file.
 
     The same data set in the same transfer syntax is the same content, whoever
     sent it and however: the File Meta Information names the sender, so it does
@@ -75,12 +85,13 @@ def content_digest(file: BinaryIO, buffer: memoryview | None = None) -> tuple[st
     tuple
         SHA-256 (64 hex digits) of the Transfer Syntax UID, a zero byte, and the
         data set as it is in the file, or of a zero byte and the whole file if it
-        has no File Meta Information that can be passed over; and the length of
-        the file in bytes.
+        has no File Meta Information that can be passed over; the length of the
+        file in bytes; and the XXH3 (64 bits) of all of it.
     """
     into = buffer or memoryview(bytearray(1 << 20))
     size = 0
     sha = hashlib.sha256()
+    checksum = xxhash.xxh3_64()
     # Not a mapping: its pages would count as memory of this process, and a torn file would kill it.
     while count := file.readinto(into):  # type: ignore[attr-defined]  # of every binary file
         start = 0
@@ -88,8 +99,17 @@ def content_digest(file: BinaryIO, buffer: memoryview | None = None) -> tuple[st
             start, syntax = _start(bytes(into[: min(count, _MOST)]))
             sha.update(syntax.encode() + b"\0")
         sha.update(into[start:count])
+        checksum.update(into[:count])
         size += count
-    return sha.hexdigest(), size
+    return sha.hexdigest(), size, checksum.intdigest()
+
+
+def digest_of(data: bytes) -> str:
+    """Return what :func:`content_digest` does, of bytes in memory."""
+    start, syntax = _start(data[:_MOST])
+    sha = hashlib.sha256(syntax.encode() + b"\0")
+    sha.update(memoryview(data)[start:])
+    return sha.hexdigest()
 
 
 def _start(data: bytes) -> tuple[int, str]:

@@ -27,11 +27,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vna.domain.origin import iso_utc, now_us
-from vna.ingest.spool import Spool
+from vna.ingest.spool import Spool, SpoolEntry
 
 # State (Idle, Parsing, Storing), number of the entry under work, bytes of names that follow.
 _HEADER = "{} {:06d} {:010d}\n"
 _HEADER_LENGTH = len(_HEADER.format("I", 0, 0))
+_SUFFIX = ".json"
+_HELD = ".held"
 _IDLE = _HEADER.format("I", 0, 0).encode()
 
 
@@ -49,12 +51,15 @@ class Attempts:
         What the last one failed of, for a person; empty for a mere suspect.
     when
         Time of it, ISO 8601 in UTC.
+    held
+        Whether it waits for a person, or another version of the archive, before it is tried again.
     """
 
     name: str
     count: int = 0
     error: str = ""
     when: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +181,7 @@ class Journal:
 
     def _book(self, note: tuple[str, int, list[str]]) -> Death | None:
         state, position, names = note
-        left = tuple(name for name in names if self._spool.file(name).exists())
+        left = tuple(name for name in names if self._waits(name))
         if not left:
             return None
         blamed = None
@@ -191,21 +196,50 @@ class Journal:
                 self.suspect(name)
         return Death(left, blamed)
 
+    def _waits(self, name: str) -> bool:
+        try:
+            return self._spool.waits(SpoolEntry.parse(name))
+        except ValueError:
+            return False
+
     # The attempts.
 
     def suspects(self) -> set[str]:
-        """Return the entries that must be committed alone."""
+        """Return the entries that must be committed alone; those that are held are among them."""
         with os.scandir(self.attempts) as found:
-            return {item.name.removesuffix(".json") for item in found if item.name.endswith(".json")}
+            names = [item.name.removesuffix(_SUFFIX) for item in found if item.name.endswith(_SUFFIX)]
+        return {name.removesuffix(_HELD) for name in names}
+
+    def held(self) -> set[str]:
+        """Return the entries that are not tried again before :meth:`release`."""
+        with os.scandir(self.attempts) as found:
+            return {item.name.removesuffix(_HELD + _SUFFIX) for item in found if item.name.endswith(_HELD + _SUFFIX)}
+
+    def hold(self, name: str, error: str) -> None:
+        """Have an entry wait for a person: it is not tried again before :meth:`release`."""
+        self._write(Attempts(name, 0, error[:2000], iso_utc(now_us()), held=True))
+        with suppress(FileNotFoundError):
+            self._record(name).unlink()
+
+    def release(self) -> list[str]:
+        """Have what is held tried again, with no attempt counted; return its names."""
+        names = sorted(self.held())
+        for name in names:
+            self._write(Attempts(name))
+            with suppress(FileNotFoundError):
+                self._record(name, held=True).unlink()
+        return names
 
     def get(self, name: str) -> Attempts | None:
         """Return the record of an entry, ``None`` if it has none."""
-        try:
-            return Attempts(**json.loads(self._record(name).read_bytes()))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError):  # cut by a power failure
-            return Attempts(name)
+        for held in (False, True):
+            try:
+                return Attempts(**json.loads(self._record(name, held=held).read_bytes()))
+            except FileNotFoundError:
+                continue
+            except (ValueError, TypeError):  # cut by a power failure
+                return Attempts(name)
+        return None
 
     def add(self, name: str, error: str) -> Attempts:
         """Count a failed attempt of an entry, and return its record."""
@@ -219,21 +253,22 @@ class Journal:
 
     def forget(self, name: str) -> None:
         """Drop the record of an entry that has left the spool."""
-        with suppress(FileNotFoundError):
-            self._record(name).unlink()
+        for held in (False, True):
+            with suppress(FileNotFoundError):
+                self._record(name, held=held).unlink()
 
     def prune(self) -> int:
         """Drop records of entries that are not in the spool any more; return how many."""
-        gone = [name for name in self.suspects() if not self._spool.file(name).exists()]
+        gone = [name for name in self.suspects() if not self._waits(name)]
         for name in gone:
             self.forget(name)
         return len(gone)
 
-    def _record(self, name: str) -> Path:
-        return self.attempts / f"{name}.json"
+    def _record(self, name: str, *, held: bool = False) -> Path:
+        return self.attempts / f"{name}{_HELD if held else ''}{_SUFFIX}"
 
     def _write(self, attempts: Attempts) -> Attempts:
-        target = self._record(attempts.name)
+        target = self._record(attempts.name, held=attempts.held)
         draft = self.attempts / f".{os.getpid()}-{os.urandom(4).hex()}"
         draft.write_text(json.dumps(asdict(attempts)), encoding="utf-8")
         os.replace(draft, target)

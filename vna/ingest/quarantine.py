@@ -1,11 +1,11 @@
 """Quarantine: entries that cannot be committed, kept with the reason until a person decides.
 
-The bytes lie in ``quarantine/`` of the spool, hard-linked from the entry, with
-the reason beside them. An acknowledged instance must outlive this host, so its
-bytes and its reason are put into the object store as well, below
-``quarantine/``, before the entry is dropped; there they are a backup that only
-this class touches. A torn file (shorter than its name says) was never
-acknowledged and stays local.
+The bytes lie in ``quarantine/`` of the spool, with the reason beside them. An
+acknowledged instance must outlive this host, so its bytes and its reason are
+put into the object store as well, below ``quarantine/``, before the entry is
+dropped; there they are a backup that only this class touches. A torn file
+(shorter than its name says, as the first format of the spool could leave one)
+was never acknowledged and stays local.
 
 The same bytes that come again for the same reason are one entry: a person has
 one decision to make, however often a sender tries.
@@ -19,18 +19,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vna.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from vna.domain.file_range import FileRange
 from vna.domain.identity import FACT_PREFIX
 from vna.domain.origin import iso_utc, now_us
+from vna.files import make_durable_folder, sync_folder, write_durably
 from vna.ingest.filemeta import peek
 from vna.ingest.journal import Journal
-from vna.ingest.spool import Spool, SpoolEntry, make_durable_folder, sync_file, sync_path
+from vna.ingest.spool import Spool, SpoolEntry
 from vna.ports.objects import ObjectStore, Put
 
 QUARANTINE_PREFIX = "quarantine/"
@@ -104,6 +107,7 @@ class Quarantine:
         self._objects = objects
         self._on_put = on_put
         self.path = spool.path / "quarantine"
+        self._alike = Alike(self.path / "alike")
         make_durable_folder(self.path)
 
     def put(self, entry: SpoolEntry, reason: str, error: str, attempts: int = 0) -> Quarantined:
@@ -118,14 +122,13 @@ class Quarantine:
         FileNotFoundError
             The entry has left the spool meanwhile.
         """
-        source = self._spool.file(entry)
-        digest = _digest(source)
-        for known in self._alike(source.stat().st_size, digest):
-            if known.name != entry.name and known.reason == reason:
-                source.unlink(missing_ok=True)
-                self._journal.forget(entry.name)
-                self._on_put(known)
-                return known
+        # Damaged or not, what is there is kept: a person may know what to do with it.
+        source = replace(self._spool.source(entry), checksum=None)
+        size, digest = _digest(source)
+        known = self._known(entry, digest, reason)
+        if known is not None:
+            self._leave(entry, known)
+            return known
         item = Quarantined(
             id=entry.nonce,
             name=entry.name,
@@ -134,7 +137,7 @@ class Quarantine:
             when=iso_utc(now_us()),
             received=iso_utc(entry.received_us),
             attempts=attempts,
-            size=source.stat().st_size,
+            size=size,
             origin=asdict(entry.origin),
             meta=peek(source),
             digest=digest,
@@ -143,31 +146,40 @@ class Quarantine:
         if error != TORN:
             self._objects.put_batch([Put(_key(entry.name), source, "application/dicom")])
             self._objects.replace(_key_of_reason(entry.name), document)
-        self._write(entry.name, document)
-        sync_file(source)
-        with suppress(FileExistsError):
-            os.link(source, self.path / entry.name)
-        sync_path(self.path)
-        source.unlink(missing_ok=True)
-        self._journal.forget(entry.name)
-        self._on_put(item)
+        write_durably(self.path / (entry.name + _REASON), document)
+        self._copy(source, entry.name)
+        self._alike.add(digest, entry.name)
+        self._leave(entry, item)
         return item
 
-    def _alike(self, size: int, digest: str) -> Iterator[Quarantined]:
-        """Yield what is here with the same bytes."""
-        for name in list(self._names()):
-            path = self.path / name
-            with suppress(FileNotFoundError):  # dropped or retried meanwhile
-                if path.stat().st_size == size and (self._read(name).digest or _digest(path)) == digest:
-                    yield self._read(name)
-
-    def _write(self, name: str, document: bytes) -> None:
+    def _copy(self, source: FileRange, name: str) -> None:
+        """Copy an entry's bytes here, durably."""
         draft = self.path / f".{os.getpid()}-{os.urandom(4).hex()}"
-        with draft.open("wb") as file:
-            file.write(document)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, self.path / (name + _REASON))
+        try:
+            with source.open() as read, draft.open("wb") as file:
+                shutil.copyfileobj(read, file, 1 << 20)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, self.path / name)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_folder(self.path)
+
+    def _leave(self, entry: SpoolEntry, item: Quarantined) -> None:
+        self._spool.finish([entry])
+        self._journal.forget(entry.name)
+        self._on_put(item)
+
+    def _known(self, entry: SpoolEntry, digest: str, reason: str) -> Quarantined | None:
+        """Return what is here with the same bytes for the same reason."""
+        for name in self._alike.names(digest):
+            if name == entry.name:
+                continue
+            with suppress(FileNotFoundError):  # dropped or retried meanwhile
+                found = self._read(name)
+                if found.reason == reason and found.digest == digest:
+                    return found
+        return None
 
     def list(self) -> Iterator[Quarantined]:
         """Yield what is here, longest here by time of arrival first."""
@@ -228,25 +240,27 @@ class Quarantine:
         return self.path / item.name
 
     def retry(self, prefix: str) -> SpoolEntry:
-        """Give an entry back to the spool with its attempts reset, and return it.
+        """Give an entry back to the spool with its attempts reset, and return the entry that it is there.
 
         It is a suspect still, so it is committed alone. The sweeper takes it
-        up; a caller may tell the queue at once.
+        up; a caller may tell the queue at once. Raises ``OutOfResourcesError``
+        if the spool does not take it.
         """
         item = self.show(prefix)
         entry = SpoolEntry.parse(item.name)
-        self._journal.forget(item.name)
-        self._journal.suspect(item.name)
-        with suppress(FileExistsError):
-            os.link(self.path / item.name, self._spool.file(entry))
-        self._spool.sync_folder()
+        path = self.path / item.name
+        with self._spool.begin(entry.origin) as file, path.open("rb") as kept:
+            while piece := kept.read(1 << 20):
+                file.write(piece)
+            again = file.seal(entry.received_us)
+        self._journal.suspect(again.name)
         self._remove(item)
-        return entry
+        return again
 
     def drop(self, prefix: str, reason: str, by: str) -> Quarantined:
         """Destroy an entry for good, and keep the fact: what it was, who dropped it, when and why."""
         item = self.show(prefix)
-        digest = _digest(self.path / item.name)
+        _size, digest = _digest(whole(self.path / item.name))
         fact: dict[str, Any] = {
             "kind": "quarantine-drop",
             "by": by,
@@ -266,7 +280,8 @@ class Quarantine:
         # The bytes last: what is listed can be acted upon again after a crash.
         (self.path / (item.name + _REASON)).unlink(missing_ok=True)
         (self.path / item.name).unlink(missing_ok=True)
-        sync_path(self.path)
+        self._alike.forget(item.digest, item.name)
+        sync_folder(self.path)
 
 
 def _key(name: str) -> str:
@@ -277,9 +292,66 @@ def _key_of_reason(name: str) -> str:
     return QUARANTINE_PREFIX + name.removesuffix(".dcm") + ".json"
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(source: FileRange) -> tuple[int, str]:
+    """Return length and SHA-256 of what there is."""
+    sha = hashlib.sha256()
+    size = 0
+    with source.open() as file:
+        while piece := file.read(1 << 20):
+            sha.update(piece)
+            size += len(piece)
+    return size, sha.hexdigest()
+
+
+def whole(path: Path) -> FileRange:
+    """Return all bytes of a file as a range."""
+    return FileRange(path, 0, path.stat().st_size)
+
+
+def torn_size(entry: SpoolEntry, source: FileRange) -> int | None:
+    """Return the size of a file that is not as long as its name says; ``None`` for what is whole."""
+    if entry.checksum is not None:
+        return None
+    size = source.path.stat().st_size
+    return None if size == entry.length else size
+
+
+def torn(entry: SpoolEntry, size: int) -> str:
+    """Return the reason why a torn file is in quarantine."""
+    return f"torn: {size} bytes of {entry.length}; such a file was never acknowledged"
+
+
+class Alike:
+    """Which entries have the same bytes: a folder for each digest, an empty file in it for each entry.
+
+    A hint: without it the same bytes are listed twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def names(self, digest: str) -> list[str]:
+        """Return the entries of a digest."""
+        try:
+            return os.listdir(self._folder(digest))
+        except FileNotFoundError:
+            return []
+
+    def add(self, digest: str, name: str) -> None:
+        """Note an entry."""
+        folder = self._folder(digest)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+    def forget(self, digest: str, name: str) -> None:
+        """Forget an entry."""
+        with suppress(OSError):
+            folder = self._folder(digest)
+            (folder / name).unlink()
+            folder.rmdir()
+
+    def _folder(self, digest: str) -> Path:
+        return self._path / digest[:2] / digest[2:]
 
 
 def _encode(document: dict[str, Any]) -> bytes:

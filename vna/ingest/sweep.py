@@ -5,15 +5,14 @@ when a worker dies with one; what is in the spool is the truth. A sweep
 
 - books the deaths of workers (see ``vna.ingest.journal``) and sends what they had in hand,
 - sends entries past an age again, those that failed before one by one,
-- makes them durable first, since a gateway may have died before it did,
-- puts torn files in quarantine: shorter than their name says, so never acknowledged,
-- removes what gateways that died left half received.
+- puts torn files of the spool's first format in quarantine: shorter than their name says, so never acknowledged,
+- removes what gateways that died left half received, and emptied segments that are not needed.
 
 It sends no more than fills the queue to a depth, nothing while the store or the
 index is down, nothing that a living worker has in hand, and nothing that an
 earlier sweep sent not long ago, unless the queue is empty, so that those
-messages are gone. One sweep of a spool runs at a time. Memory is bounded by the
-entries that were sent, some tens of bytes each, not by the spool.
+messages are gone. One sweep of a spool runs at a time. It reads no more entries
+than it sends or has sent; how many wait it counts by segment.
 """
 
 from __future__ import annotations
@@ -31,20 +30,21 @@ import structlog
 
 from vna.domain.errors import ArchiveError
 from vna.domain.origin import iso_utc, now_us
+from vna.ingest.hints import DEEPEST, LARGE_BYTES, enqueue_entries, ingest_queue
 from vna.ingest.journal import Journal
-from vna.ingest.quarantine import TORN, Quarantine
-from vna.ingest.receive import LARGE_BYTES, enqueue_entries, ingest_queue
+from vna.ingest.quarantine import TORN, Quarantine, torn, torn_size
 from vna.ingest.spool import Spool, SpoolEntry
 from vna.ports.queue import Queue
 
 log = structlog.get_logger(__name__)
 
-# Messages in the queue beyond which nothing is added: with 64 entries each, some 13,000 entries.
-_DEEPEST = 200
 # How long an entry that was sent again is left alone while the queue is not empty.
 _PATIENCE_SECONDS = 300.0
 # Silence after which a file that is being received is nobody's; gateways close idle associations far earlier.
 _PARTIAL_SECONDS = 3600.0
+# What clocks of one site may differ by.
+_SKEW_SECONDS = 5.0
+_TRIM_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -56,7 +56,13 @@ class SweepReport:
     when
         Time of the sweep, ISO 8601 in UTC.
     entries, oldest_seconds
-        Entries in the spool, and the age of the oldest.
+        Entries in the spool, and how far the time of the oldest is from now.
+    future
+        Entries that were received later than now, of those that were looked at: the clock was wrong then, or is now.
+    held
+        Entries that are not sent, since nearly all of late from their sender were refused.
+    unknown, damaged
+        What is kept and not known to this version, and what cannot be read.
     deaths
         Workers that were found dead with entries in hand.
     sent
@@ -70,6 +76,10 @@ class SweepReport:
     when: str
     entries: int = 0
     oldest_seconds: float = 0.0
+    future: int = 0
+    held: int = 0
+    unknown: int = 0
+    damaged: int = 0
     deaths: int = 0
     sent: int = 0
     torn: int = 0
@@ -106,7 +116,7 @@ class Sweeper:
         *,
         age_seconds: float = 60,
         batch: int = 64,
-        deepest: int = _DEEPEST,
+        deepest: int = DEEPEST,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._spool = spool
@@ -118,6 +128,7 @@ class Sweeper:
         self._batch = batch
         self._deepest = deepest
         self._ready = ready
+        self._trim_at = 0.0
 
     def recover(self) -> int:
         """Book dead workers and send what they had in hand at once; return how many died."""
@@ -138,6 +149,7 @@ class Sweeper:
             report.partial = self._clean_partial()
             self._journal.prune()
             self._scan(report)
+            self._trim()
             _replace(self._spool.path / "sweep.json", json.dumps(asdict(report)))
             return report
 
@@ -154,29 +166,28 @@ class Sweeper:
         return max(0, self._deepest - depth), depth == 0
 
     def _scan(self, report: SweepReport) -> None:
-        room, empty = self._room(report)
+        counted = self._spool.count()
+        report.entries, report.unknown, report.damaged = counted.entries, counted.unknown, counted.damaged
         now = time.time()
+        if counted.oldest_us:
+            report.oldest_seconds = round(abs(now - counted.oldest_us / 1e6), 1)
+        held = self._journal.held()
+        report.held = len(held)
+        room, empty = self._room(report)
         sent = self._load_sent(now)
         recent = {} if empty else sent
-        in_hand = self._journal.in_hand()
+        passed = self._journal.in_hand() | held
         suspects = self._journal.suspects()
-        kept: dict[str, float] = {}
-        synced = False
+        kept = dict(sent)
         batch: list[SpoolEntry] = []
-        for entry in self._spool.entries():
-            report.entries += 1
+        for entry in self._spool.entries() if room > 0 else ():
+            # A clock that was set back makes entries of the future: they wait no longer for that.
             age = now - entry.received_us / 1e6
-            report.oldest_seconds = max(report.oldest_seconds, round(age, 1))
-            nonce = entry.nonce
-            if nonce in sent:
-                kept[nonce] = sent[nonce]
-            if age < self._age or nonce in recent or entry.name in in_hand or self._torn(entry, report) or room <= 0:
+            report.future += age < -_SKEW_SECONDS
+            if abs(age) < self._age or entry.nonce in recent or entry.name in passed or not entry.to_commit:
                 continue
-            if not synced:
-                room = self._synced(report, room)
-                synced = True
-                if not room:
-                    continue
+            if self._torn(entry, report):
+                continue
             alone = entry.name in suspects or entry.length >= LARGE_BYTES
             if not alone:
                 batch.append(entry)
@@ -184,17 +195,17 @@ class Sweeper:
                 room = self._send_group(group, kept, now, report, room)
                 if not alone:
                     batch = []
+            if room <= 0:
+                break
         if batch and room > 0:
             self._send_group(batch, kept, now, report, room)
         _replace(self._spool.path / "sweep.sent", "".join(f"{nonce} {when:.0f}\n" for nonce, when in kept.items()))
 
-    def _synced(self, report: SweepReport, room: int) -> int:
-        try:
-            self._spool.sync_all()
-        except ArchiveError as error:
-            report.waiting = str(error)
-            return 0
-        return room
+    def _trim(self) -> None:
+        now = time.monotonic()
+        if now >= self._trim_at:
+            self._trim_at = now + _TRIM_SECONDS
+            self._spool.trim()
 
     def _send_group(
         self, group: Sequence[SpoolEntry], kept: dict[str, float], now: float, report: SweepReport, room: int
@@ -215,16 +226,20 @@ class Sweeper:
                 enqueue_entries(self._queue, self._spool_id, [entry])
 
     def _torn(self, entry: SpoolEntry, report: SweepReport) -> bool:
-        """Say whether there is nothing to send: the file is torn, or gone."""
+        """Put a torn file in quarantine; return whether there is nothing to send, since it was torn, or is gone."""
+        if entry.checksum is not None:
+            return False
         try:
-            # A text, not a path: the interpreter keeps the parts of every path that it has made.
-            size = os.stat(f"{self._spool.incoming}/{entry.name}").st_size
-            if size == entry.length:
+            size = torn_size(entry, self._spool.source(entry))
+            if size is None:
                 return False
-            reason = f"torn: {size} bytes of {entry.length}; such a file was never acknowledged"
-            self._quarantine.put(entry, reason, TORN)
+            self._quarantine.put(entry, torn(entry, size), TORN)
         except FileNotFoundError:
             return True
+        except (ArchiveError, OSError) as error:
+            # One that cannot be read stops no sweep.
+            log.warning("a file of the spool cannot be read", entry=entry.name, error=str(error))
+            return False
         report.torn += 1
         log.warning("torn file put in quarantine", entry=entry.name, bytes=size, wanted=entry.length)
         return True

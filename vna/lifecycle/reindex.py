@@ -6,62 +6,34 @@ crash came between two puts, and the spool entry will bring the bytes): it is
 reported and left out. Bytes without a document are read once, and the document
 is made. A document that cannot be read is made anew from its bytes for the
 index, and reported.
+
+One object never stands in the way of the others: what it does to its reader, or
+why the index does not take it, is reported, and the rest goes on. A service that
+is away is waited for; when it stays away the rebuild ends, the old index is still
+in use, and what was repaired stays repaired.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
 
 import structlog
 
-from vna.domain.batches import batches
-from vna.domain.errors import IntegrityError, InvalidInputError, NotFoundError
-from vna.domain.identity import OBJECT_PREFIX, instance_key, metadata_key
-from vna.domain.origin import Origin
-from vna.domain.records import IndexedInstance
-from vna.ingest import document
-from vna.ingest.filemeta import content_digest
+from vna.domain.errors import ArchiveError, IntegrityError
+from vna.lifecycle.patience import Patience
+from vna.lifecycle.reindex_read import Read, Reader, bounded, is_of_service
+from vna.lifecycle.reindex_report import ReindexReport
 from vna.ports.index import Index, Outcome
 from vna.ports.objects import ObjectInfo, ObjectStore
 
-_T = TypeVar("_T")
+__all__ = ["ReindexReport", "reindex"]
+
 log = structlog.get_logger(__name__)
 
 # The store's clock and ours may differ by so much.
 _CLOCKS = timedelta(minutes=15)
-# Keys of one kind of trouble that a report names.
-_NAMED = 1000
-
-
-@dataclass(slots=True)
-class ReindexReport:
-    """What a reindex found.
-
-    Attributes
-    ----------
-    instances
-        Instances that are in the new index; conflicting contents count each.
-    late
-        How many of them were added after the swap, stored since the reindex began.
-    repaired
-        Keys of bytes whose metadata document was missing and has been made.
-    unreadable
-        Keys, with the reason, of what could not be indexed as it is stored.
-    without_bytes
-        Keys of metadata documents that have no bytes: not indexed.
-    """
-
-    instances: int = 0
-    late: int = 0
-    repaired: list[str] = field(default_factory=list)
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-    without_bytes: list[str] = field(default_factory=list)
 
 
 def reindex(
@@ -71,6 +43,7 @@ def reindex(
     *,
     batch: int = 500,
     temporary: Path | None = None,
+    patience_seconds: float = 600.0,
 ) -> ReindexReport:
     """Build a new index from the object store and put it in the place of the old one.
 
@@ -84,18 +57,25 @@ def reindex(
         Instances of one upsert.
     temporary
         Folder for the copy of an object whose metadata document is missing; none: the system's.
+    patience_seconds
+        How long the store or the index may be away at a time.
 
     Raises
     ------
     ConflictError
         Another reindex is under way.
-    UnavailableError
+    UnavailableError, OutOfResourcesError
         The store or the index failed; the old index is still the one in use.
+    IntegrityError
+        The index took nothing of what is stored; the old one is still in use.
     """
-    work = _Reindex(objects, progress, batch, temporary)
+    work = _Reindex(objects, progress, batch, temporary, patience_seconds)
     begin = datetime.now(UTC)
     with index.rebuild() as fresh:
         work.run(fresh, None)
+        if work.report.refused.total and not work.report.instances:
+            key, reason = work.report.refused[0]
+            raise IntegrityError(f"the index takes nothing of what is stored: {key}: {reason}")
     # A worker that knew nothing of the rebuild may have written to the old index alone: look again at what is new.
     work.run(index, begin - _CLOCKS)
     return work.report
@@ -103,109 +83,52 @@ def reindex(
 
 class _Reindex:
     def __init__(
-        self, objects: ObjectStore, progress: Callable[[int], None], batch: int, temporary: Path | None
+        self,
+        objects: ObjectStore,
+        progress: Callable[[int], None],
+        batch: int,
+        temporary: Path | None,
+        seconds: float,
     ) -> None:
         self.report = ReindexReport()
-        self._objects = objects
+        self._reader = Reader(objects, Patience(objects.check, seconds=seconds), self.report, temporary)
         self._progress = progress
         self._batch = batch
-        self._temporary = temporary
+        self._seconds = seconds
 
     def run(self, index: Index, since: datetime | None) -> None:
         """Add what was stored since a time; ``None`` is the first pass, over everything."""
-        late = since is not None
+        patience = Patience(index.check, seconds=self._seconds)
         orphans: list[ObjectInfo] = []
-        for infos in batches(self._documents(since, orphans), self._batch):
-            self._add(index, self._read(infos), late=late)
-        # Only now: a worker that was between the two puts has put the document by this time.
+        for listed in bounded(self._reader.documents(since, orphans), self._batch):
+            self._add(index, patience, self._reader.read(listed), late=since is not None)
         for info in orphans:
-            if self._objects.head(metadata_key(info.key)) is None:
-                self._add(index, self._repair(info), late=late)
+            self._add(index, patience, self._reader.repair(info), late=since is not None)
 
-    def _add(self, index: Index, instances: Sequence[IndexedInstance], *, late: bool) -> None:
-        if not instances:
+    def _add(self, index: Index, patience: Patience, found: Sequence[Read], *, late: bool) -> None:
+        if found:
+            self._upsert(index, patience, found, late=late)
+            self._progress(self.report.instances)
+
+    def _upsert(self, index: Index, patience: Patience, found: Sequence[Read], *, late: bool) -> None:
+        """Index a batch; if the index does not take it, each half, down to the instance that it does not take."""
+        try:
+            outcomes = patience.call(lambda: index.upsert([read.instance for read in found]))
+        except Exception as error:
+            if is_of_service(error):
+                raise
+            patience.ask()  # before anything is blamed
+            if len(found) > 1:
+                middle = len(found) // 2
+                for half in (found[:middle], found[middle:]):
+                    self._upsert(index, patience, half, late=late)
+                return
+            reason = str(error) if isinstance(error, ArchiveError) else f"{type(error).__name__}: {error}"
+            log.warning("the index does not take an instance", key=found[0].key, error=reason)
+            self.report.refused.note((found[0].key, reason))
             return
-        outcomes = index.upsert(instances)
-        new = sum(found.outcome is not Outcome.DUPLICATE for found in outcomes)
+        # Of the first pass each is one that was listed, whoever indexed it before; later, one that nobody had.
+        new = sum(one.outcome is not Outcome.DUPLICATE for one in outcomes) if late else len(found)
         self.report.instances += new
         if late:
             self.report.late += new
-        self._progress(self.report.instances)
-
-    def _documents(self, since: datetime | None, orphans: list[ObjectInfo]) -> Iterator[ObjectInfo]:
-        """Yield metadata documents that have bytes; collect bytes that have no document."""
-        bytes_before: ObjectInfo | None = None
-        for info in self._objects.list(OBJECT_PREFIX):
-            if info.key.endswith(".dcm"):
-                if bytes_before is not None:
-                    orphans.append(bytes_before)
-                bytes_before = info
-                continue
-            key = instance_key(info.key)
-            present = bytes_before is not None and bytes_before.key == key
-            if bytes_before is not None and not present:
-                orphans.append(bytes_before)
-            bytes_before = None
-            if since is not None and info.modified < since:
-                continue
-            # The listing may have passed the place of the bytes before they were put.
-            if present or self._objects.head(key) is not None:
-                yield info
-            elif info.key not in self.report.without_bytes:
-                self._note(self.report.without_bytes, info.key)
-                log.warning("metadata document without bytes", key=info.key)
-        if bytes_before is not None:
-            orphans.append(bytes_before)
-
-    def _read(self, infos: Sequence[ObjectInfo]) -> list[IndexedInstance]:
-        instances = []
-        for info, (key, data) in zip(infos, self._objects.get_many([info.key for info in infos]), strict=True):
-            if data is None:  # deleted meanwhile
-                continue
-            try:
-                instances.append(document.rebuild(data))
-            except (IntegrityError, InvalidInputError) as error:
-                self._unreadable(key, error)
-                built = self._build(info, instance_key(key))
-                if built is not None:
-                    instances.append(built.instance)
-        return instances
-
-    def _repair(self, info: ObjectInfo) -> list[IndexedInstance]:
-        built = self._build(info, info.key)
-        if built is None:
-            return []
-        key = metadata_key(built.instance.key)
-        if built.instance.key != info.key:
-            self._unreadable(info.key, IntegrityError(f"the bytes belong to the key {built.instance.key}"))
-            return []
-        self._objects.put(key, built.metadata, "application/dicom+json")
-        self._note(self.report.repaired, info.key)
-        log.warning("made a missing metadata document", key=key)
-        return [built.instance]
-
-    def _build(self, info: ObjectInfo, key: str) -> document.Document | None:
-        """Read an instance from its bytes; when it came and from whom is lost, but for the time it was stored."""
-        with tempfile.NamedTemporaryFile(dir=self._temporary, suffix=".dcm") as copy:
-            try:
-                with self._objects.open(key) as source:
-                    shutil.copyfileobj(source, copy, 1 << 20)
-                copy.flush()
-                copy.seek(0)
-                digest, size = content_digest(cast("BinaryIO", copy))
-                received = int(info.modified.timestamp() * 1_000_000)
-                return document.build(Path(copy.name), digest, size, received, Origin("import"))
-            except NotFoundError:  # deleted meanwhile
-                return None
-            except InvalidInputError as error:
-                self._unreadable(key, error)
-                return None
-
-    def _unreadable(self, key: str, error: Exception) -> None:
-        log.warning("cannot be indexed as stored", key=key, error=str(error))
-        self._note(self.report.unreadable, (key, str(error)))
-
-    @staticmethod
-    def _note(notes: list[_T], note: _T) -> None:
-        if len(notes) < _NAMED and note not in notes:
-            notes.append(note)

@@ -35,8 +35,9 @@ Which attributes can be matched
     know it matches none until the index is rebuilt.
 
 Errors: ``UnavailableError`` when the service is down, slow, or answers 429 or
-5xx (also for a part of a bulk request: the rest may be stored, calling again is
-safe); ``InvalidQueryError`` for a query it refuses.
+5xx, or refuses anything for another reason than its content (also for a part of
+a bulk request: the rest may be stored, calling again is safe);
+``InvalidQueryError`` for a query it refuses.
 """
 
 from __future__ import annotations
@@ -113,7 +114,10 @@ class IndexReader(ABC):
 
     @abstractmethod
     def scroll(self, query: Query, page: int = 1000) -> Iterator[Hit]:
-        """Yield every match in the level's order, from one state of the index if it can."""
+        """Yield every match in the level's order, each once, and every one that was there all the while.
+
+        Nothing is held in the index between two of them, however slowly they are taken.
+        """
 
     @abstractmethod
     def facets(
@@ -134,7 +138,10 @@ class IndexReader(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise ``UnavailableError`` if a query or an upsert would fail now."""
+        """Write and read something of no meaning; raise ``UnavailableError`` if an upsert or a query would fail now.
+
+        Nothing that searches find is touched. When it passes, a refusal is about what was to be indexed.
+        """
 
 
 class Index(IndexReader):
@@ -145,7 +152,9 @@ class Index(IndexReader):
         """Make instances findable, with their series and studies, in one batch.
 
         Idempotent; safe against any number of workers at once. The instances of
-        one call may repeat. Outcomes come in the order given.
+        one call may repeat. Outcomes come in the order given. Raises
+        ``InvalidInputError``, which names them, if some are such that they can
+        never be indexed; the others are, or will be by another call.
         """
 
     @abstractmethod
@@ -182,6 +191,19 @@ class Index(IndexReader):
         """Say whether an earlier version made the index, of another :data:`LAYOUT`: then it is to be rebuilt."""
 
     @abstractmethod
+    def built(self) -> bool:
+        """Say whether the index began with all that the object store held.
+
+        A missing index, or part of one, is made anew and empty, and is not built
+        until a rebuild has ended well or :meth:`mark_built` was called. One of an
+        earlier version, which kept no such mark, is built if anything is in it.
+        """
+
+    @abstractmethod
+    def mark_built(self) -> None:
+        """Note that the index has all that the object store holds: for who has seen that, an empty store above all."""
+
+    @abstractmethod
     def get_state(self, key: str) -> State | None:
         """Return a versioned value, ``None`` if there is none."""
 
@@ -198,7 +220,7 @@ class Index(IndexReader):
 
         Searches go on in the old one. While a rebuild is under way, upserts and
         removals of every process go to both. When the block raises, the new one
-        is dropped. State is kept. A rebuild that a crash left behind is dropped
+        is dropped. State is kept. The new index is :meth:`built`. A rebuild that a crash left behind is dropped
         by the next one. Raises ``ConflictError`` if one is under way elsewhere
         and alive.
         """

@@ -7,8 +7,9 @@ is a folder of other keys (``a`` beside ``a/b``) is refused with
 ``UnsupportedError`` by stores that keep objects as files.
 
 Errors: an adapter raises only :mod:`vna.domain.errors`:
-``NotFoundError`` for a missing key where one is needed, ``UnavailableError``
-when the store is down, slow or answers 5xx, ``OutOfResourcesError`` when it is
+``NotFoundError`` for a missing key where one is needed, ``IntegrityError`` for
+bytes that the store itself knows to be damaged, ``UnavailableError`` when the
+store is down, slow or answers what is not known to be the object's fault, ``OutOfResourcesError`` when it is
 full, ``ConflictError`` when a hold or retention forbids, ``UnsupportedError``
 when the store cannot do it, ``ConfigurationError`` for a missing bucket or
 refused credentials.
@@ -55,11 +56,24 @@ class Put:
 
     A run of bytes is compared with its checksum as it is copied: ``IntegrityError``, and nothing of it stored,
     if they differ.
+
+    Attributes
+    ----------
+    key
+        Where to.
+    source
+        The bytes. A ``Path`` must not be written to by anybody afterwards; the place of a ``FileRange`` may be.
+    content_type
+        Media type, kept where the store can.
+    linkable
+        The range is a file, whole, that nobody writes to afterwards: it may be linked as a ``Path`` is, and its
+        checksum is compared only where it is copied instead.
     """
 
     key: str
     source: bytes | Path | FileRange
     content_type: str = "application/octet-stream"
+    linkable: bool = False
 
 
 class ObjectReader(ABC):
@@ -91,7 +105,11 @@ class ObjectReader(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise ``UnavailableError`` or ``ConfigurationError`` if a put would fail now."""
+        """Raise ``UnavailableError``, ``OutOfResourcesError`` or ``ConfigurationError`` if a put would fail now.
+
+        Something is really put, as objects are, and taken away again: when this passes and an object is refused,
+        it is the object's own fault.
+        """
 
 
 class ObjectStore(ObjectReader):
@@ -101,8 +119,7 @@ class ObjectStore(ObjectReader):
     def put_batch(self, puts: Sequence[Put]) -> list[bool]:
         """Put objects if absent, and return when every one of them is durable.
 
-        A file source must not be written to by anybody afterwards: the local
-        store links it, and makes its bytes durable if they are not.
+        The local store links a ``Path``, and makes its bytes durable if they are not.
 
         Returns
         -------
@@ -117,11 +134,36 @@ class ObjectStore(ObjectReader):
             Some may have been stored, each whole; calling again is safe.
         NotFoundError
             A file source is missing, and so is its key.
+        IntegrityError
+            The bytes of a range are not those of its checksum, or fewer. Nothing of it is stored; of the
+            others of the batch, some may be.
         """
 
-    def put(self, key: str, source: bytes | Path, content_type: str = "application/octet-stream") -> bool:
+    def put(self, key: str, source: bytes | Path | FileRange, content_type: str = "application/octet-stream") -> bool:
         """Put one object if absent; see :meth:`put_batch`."""
         return self.put_batch([Put(key, source, content_type)])[0]
+
+    @abstractmethod
+    def mend(self, put: Put) -> str:
+        """Put proved bytes over a damaged object, whatever hold or retention there is; durable on return.
+
+        For an object whose bytes are known not to be those of its key. What was damaged is kept under another
+        key, below ``damaged/``, if the store can read it. If nothing is there any more, this is a put.
+
+        Returns
+        -------
+        str
+            The key of the damaged bytes; empty if there were none, or they cannot be read.
+
+        Raises
+        ------
+        IntegrityError
+            The bytes that were given are not those of their checksum. The object is as it was.
+        NotFoundError
+            The file source is missing.
+        UnavailableError, OutOfResourcesError
+            The damaged object is there still, or is mended; calling again is safe.
+        """
 
     @abstractmethod
     def replace(self, key: str, data: bytes) -> None:

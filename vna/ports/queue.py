@@ -14,8 +14,17 @@ class Queue(ABC):
     """Sends tasks by name."""
 
     @abstractmethod
-    def enqueue(self, task: str, args: Sequence[Any], queue: str) -> None:
+    def enqueue(self, task: str, args: Sequence[Any], queue: str, *, seconds: float | None = None) -> None:
         """Send one task.
+
+        Parameters
+        ----------
+        task, args
+            Its name and its arguments.
+        queue
+            Where it waits.
+        seconds
+            How long a worker may be at it before it is ended; ``None``: as long as the task itself says.
 
         Raises
         ------
@@ -29,8 +38,32 @@ class Queue(ABC):
         """Return how many messages wait in a queue; raises ``UnavailableError``."""
 
     @abstractmethod
+    def held(self) -> int:
+        """Return how many messages of all queues workers have taken and not finished; raises ``UnavailableError``."""
+
+    @abstractmethod
+    def discard(self, queue: str) -> int:
+        """Drop the messages of a queue, those that workers have taken included, and return how many.
+
+        For queues of hints alone. Works on a broker that is full.
+
+        Raises
+        ------
+        UnavailableError
+            The broker does not answer.
+        """
+
+    @abstractmethod
     def check(self) -> None:
-        """Raise ``UnavailableError`` if the broker does not answer."""
+        """Check that the broker takes messages.
+
+        Raises
+        ------
+        UnavailableError
+            It does not answer.
+        OutOfResourcesError
+            It answers, and is full.
+        """
 
     def close(self) -> None:
         """Release connections. The default does nothing."""

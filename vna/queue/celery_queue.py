@@ -10,6 +10,8 @@ binding.
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vna.config import QueueSettings
-from vna.domain.errors import ConfigurationError, UnavailableError
+from vna.domain.errors import ConfigurationError, OutOfResourcesError, UnavailableError
 from vna.ports.queue import Queue
 
 # A second of work and 40 MiB: paid in the thread that first speaks to the broker, not when a gateway starts.
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
     from celery import Celery
     from kombu import Queue as KombuQueue
     from redis import Redis
+
+# Where Celery keeps what workers have taken and not finished: every queue's, by delivery tag, and the times.
+_TAKEN = "unacked"
+_TAKEN_TIMES = "unacked_index"
+# Written to see whether there is room for a few messages, and gone by itself: a broker at the brink takes a word,
+# and refuses a message, which counts while it is read.
+_PROBE = "vna.room"
+_PROBE_BYTES = bytes(64 << 10)
+# Between the polite end of a task and the hard one, at least, in seconds.
+GRACE_SECONDS = 60.0
 
 _SCHEMES = frozenset({"redis", "rediss", "redis+socket", "unix"})
 
@@ -138,7 +150,7 @@ class CeleryQueue(Queue):
                 self._pid = os.getpid()
             return self._app, self._client
 
-    def enqueue(self, task: str, args: Sequence[Any], queue: str) -> None:
+    def enqueue(self, task: str, args: Sequence[Any], queue: str, *, seconds: float | None = None) -> None:
         """Send one task; raises ``UnavailableError`` within a few time-outs at most."""
         app, _ = self._parts()
         try:
@@ -151,6 +163,8 @@ class CeleryQueue(Queue):
                 add_to_parent=False,
                 argsrepr="",
                 kwargsrepr="",
+                soft_time_limit=math.ceil(seconds) if seconds else None,
+                time_limit=math.ceil(seconds + max(GRACE_SECONDS, seconds / 10)) if seconds else None,
             )
         except _errors() as error:
             raise self._away(error) from error
@@ -163,17 +177,50 @@ class CeleryQueue(Queue):
         except _errors() as error:
             raise self._away(error) from error
 
-    def check(self) -> None:
-        """Raise ``UnavailableError`` if the broker does not answer."""
+    def held(self) -> int:
+        """Return how many messages workers have taken and not finished, those that wait for their time included."""
         _, client = self._parts()
         try:
-            client.ping()
+            return int(client.hlen(_TAKEN))
+        except _errors() as error:
+            raise self._away(error) from error
+
+    def discard(self, queue: str) -> int:
+        """Drop the messages of a queue, taken or not; a full Redis or Valkey allows it."""
+        _, client = self._parts()
+        try:
+            with client.pipeline() as pipe:
+                pipe.llen(queue)
+                pipe.delete(queue)
+                dropped = int(pipe.execute()[0])
+            for tag, message in client.hscan_iter(_TAKEN, count=100):
+                # What was sent, its exchange and its routing key, which is the name of the queue.
+                if json.loads(message)[-1] == queue:
+                    dropped += 1
+                    client.hdel(_TAKEN, tag)
+                    client.zrem(_TAKEN_TIMES, tag)
+        except _errors() as error:
+            raise self._away(error) from error
+        return dropped
+
+    def check(self) -> None:
+        """Check that the broker takes messages, by a write that lasts a second."""
+        from redis.exceptions import OutOfMemoryError
+
+        _, client = self._parts()
+        try:
+            client.set(_PROBE, _PROBE_BYTES, px=1000)
+        except OutOfMemoryError as error:
+            raise OutOfResourcesError(f"broker {self._where()} is full: {error}") from error
         except _errors() as error:
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> UnavailableError:
+        return UnavailableError(f"broker {self._where()}: {type(error).__name__}: {error}")
+
+    def _where(self) -> str:
         where = urlsplit(self._url)
-        return UnavailableError(f"broker {where.hostname or where.path}: {type(error).__name__}: {error}")
+        return where.hostname or where.path
 
     def close(self) -> None:
         """Release connections."""

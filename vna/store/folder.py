@@ -24,10 +24,11 @@ from typing import BinaryIO
 from vna.domain.errors import ConfigurationError, ConflictError, NotFoundError, UnavailableError
 from vna.ports.objects import ObjectInfo, ObjectStore, Put
 from vna.store.folder_facts import NO_FACTS, FactFiles, Facts
-from vna.store.folder_io import Syncer, Temporary, archive_error, mapped_errors
+from vna.store.folder_files import Temporary
+from vna.store.folder_io import Syncer, archive_error, mapped_errors
 from vna.store.folder_list import walk
 from vna.store.folder_put import FolderWriter
-from vna.store.keys import check_key, check_prefix
+from vna.store.keys import check_key, check_prefix, damaged_key
 
 _READ_THREADS = 4
 _READ_AHEAD = 16
@@ -53,7 +54,7 @@ class FolderStore(ObjectStore):
         self._temporary = Temporary(path / "~tmp")
         self._facts = FactFiles(path / "~facts", path / "~lock")
         self._syncer = Syncer()
-        self._writer = FolderWriter(self._root, self._temporary, self._syncer)
+        self._writer = FolderWriter(self._root, self._temporary, self._syncer, self._facts.locked)
         try:
             for folder in (path / "~tmp", path / "~facts"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +75,12 @@ class FolderStore(ObjectStore):
         with mapped_errors("replace"), self._facts.locked():
             self._facts.read(key).forbid_change(key)
             self._writer.write_over(f"{self._root}/{key}", data)
+
+    def mend(self, put: Put) -> str:
+        """Put proved bytes over a damaged object, whose file gets another name; holds and retention stay."""
+        check_key(put.key)
+        with mapped_errors("mend"), self._facts.locked():
+            return self._writer.mend(put, lambda state: damaged_key(put.key, f"{state.st_mtime_ns:x}"))
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes."""
@@ -182,7 +189,8 @@ class FolderStore(ObjectStore):
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return
             self._facts.forget(key)
-            self._syncer.folders([os.path.dirname(target)])
+            for error in self._syncer.folders([os.path.dirname(target)]).values():
+                raise error
 
     def set_storage_class(self, key: str, storage_class: str) -> None:
         """Record a storage class; nothing moves."""
@@ -213,12 +221,11 @@ class FolderStore(ObjectStore):
     def check(self) -> None:
         """Raise if a put would fail now: a file is written, made durable and removed."""
         try:
-            path, descriptor = self._temporary.write(b"check")
+            made = self._temporary.write(b"check", named=True)
             try:
-                os.fdatasync(descriptor)
+                os.fdatasync(made.descriptor)
             finally:
-                os.close(descriptor)
-                os.unlink(path)
+                made.close()
         except PermissionError as error:
             raise ConfigurationError(f"object folder {self.path} cannot be written to: {error}") from error
         except OSError as error:

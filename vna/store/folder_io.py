@@ -1,24 +1,25 @@
-"""Durable writes into a folder: temporary files, shared fsync rounds, errors of the file system."""
+"""Durable writes into a folder: shared fsync rounds, and errors of the file system."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
-import shutil
-import stat
-import time
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TypeVar
 
 from vna.domain.errors import ArchiveError, OutOfResourcesError, UnavailableError, UnsupportedError
 from vna.store.per_process import PerProcess
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
-_STALE_SECONDS = 86_400
 _SYNC_THREADS = 8
+# From so many files on, one sync of the file system takes less time and processor than one of each file.
+_TOGETHER = 2
+# syncfs tells of failed write-back since Linux 5.8, and of a journal that failed since 5.17.
+_TELLING_KERNEL = (5, 17)
 _T = TypeVar("_T")
 
 
@@ -40,6 +41,26 @@ def mapped_errors(what: str) -> Iterator[None]:
         raise archive_error(error, what) from error
 
 
+def _kernel() -> tuple[int, ...]:
+    numbers = platform.release().split("-")[0].split(".")[:2]
+    return tuple(int(number) for number in numbers if number.isdigit())
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Make everything durable that was written to the file system of an open file; raises ``OSError``.
+
+    It tells of every failed write-back since the descriptor was opened, so that is opened before what is to be
+    synced is written.
+    """
+    if _LIBC.syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_SYNCFS_TELLS = platform.system() == "Linux" and hasattr(_LIBC, "syncfs") and _kernel() >= _TELLING_KERNEL
+
+
 def _sync_folder(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -51,32 +72,49 @@ def _sync_folder(path: str) -> None:
 class Syncer:
     """Makes files and folders durable, many at a time.
 
-    The file system commits its journal once for all fsyncs that wait together,
-    so eight threads sync 64 small files in about a third of the time of one.
+    A sync that failed is told once: the kernel then takes what it could not write for written. So nobody here
+    asks again; whoever is told gives up what was written.
     """
 
     def __init__(self) -> None:
         self._pool = PerProcess(lambda: ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="folder-sync"))
 
-    def files(self, descriptors: Sequence[int]) -> None:
-        """Return when the bytes of all files are durable."""
-        self._all(os.fdatasync, descriptors)
+    def files(self, descriptors: Sequence[int], file_system: int) -> None:
+        """Return when the bytes of all files are durable.
 
-    def folders(self, paths: Sequence[str]) -> None:
-        """Return when the entries of all folders are durable."""
-        self._all(_sync_folder, paths)
+        Parameters
+        ----------
+        descriptors
+            The files, all on one file system.
+        file_system
+            A folder of it that was opened before the files were written.
+        """
+        if _SYNCFS_TELLS and len(descriptors) >= _TOGETHER:
+            sync_file_system(file_system)
+        else:
+            _raise_first(self.each(os.fdatasync, descriptors))
 
-    def _all(self, sync: Callable[[_T], None], items: Sequence[_T]) -> None:
-        if len(items) < 3:
-            for item in items:
+    def folders(self, paths: Sequence[str]) -> dict[str, OSError]:
+        """Make the entries of folders durable; return which failed, and why."""
+        return {path: error for path, error in zip(paths, self.each(_sync_folder, paths), strict=True) if error}
+
+    def each(self, sync: Callable[[_T], None], items: Sequence[_T]) -> list[OSError | None]:
+        """Sync several by eight threads, which share commits of the journal; return how each failed."""
+
+        def tried(item: _T) -> OSError | None:
+            try:
                 sync(item)
-            return
+            except OSError as error:
+                return error
+            return None
+
+        if len(items) < 3:
+            return [tried(item) for item in items]
         pool = self._pool.get()
-        rounds = [pool.submit(sync, item) for item in items]
+        rounds = [pool.submit(tried, item) for item in items]
         # All of them, also when one fails: the caller closes the files then.
         wait(rounds)
-        for each in rounds:
-            each.result()
+        return [each.result() for each in rounds]
 
     def close(self) -> None:
         """End the threads of this process."""
@@ -85,55 +123,7 @@ class Syncer:
             pool.shutdown()
 
 
-class Temporary:
-    """The folder where files are written before they get their name."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-
-    def write(self, data: bytes) -> tuple[str, int]:
-        """Write bytes to a new file, not yet durable; return its path and its open descriptor."""
-        path, descriptor = self._create()
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        except BaseException:
-            self._discard(path, descriptor)
-            raise
-        return path, descriptor
-
-    def copy(self, source: Path) -> tuple[str, int]:
-        """Copy a file to a new one, not yet durable; return its path and its open descriptor."""
-        path, descriptor = self._create()
-        try:
-            with source.open("rb") as read, os.fdopen(descriptor, "wb", closefd=False) as written:
-                shutil.copyfileobj(read, written, 1 << 20)
-        except BaseException:
-            self._discard(path, descriptor)
-            raise
-        return path, descriptor
-
-    def sweep(self) -> None:
-        """Remove what a crash left behind more than a day ago."""
-        before = time.time() - _STALE_SECONDS
-        with suppress(OSError), os.scandir(self._path) as found:
-            for item in found:
-                with suppress(OSError):
-                    if item.stat(follow_symlinks=False).st_mtime < before:
-                        os.unlink(item.path)
-
-    def _create(self) -> tuple[str, int]:
-        path = f"{self._path}/{os.urandom(12).hex()}"
-        return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
-
-    @staticmethod
-    def _discard(path: str, descriptor: int) -> None:
-        os.close(descriptor)
-        with suppress(OSError):
-            os.unlink(path)
-
-
-def is_plain_file(path: Path) -> bool:
-    """Whether a path is a file itself, not a link to one: only such a one may be hard-linked."""
-    return stat.S_ISREG(os.lstat(path).st_mode)
+def _raise_first(errors: Sequence[OSError | None]) -> None:
+    for error in errors:
+        if error is not None:
+            raise error

@@ -1,21 +1,25 @@
-"""Writing into a folder of objects: put if absent, and replace, durable on return."""
+"""Writing into a folder of objects: put if absent, replace and mend, durable on return."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
-from vna.domain.errors import NotFoundError
+from vna.domain.file_range import FileRange
 from vna.ports.objects import Put
-from vna.store.folder_io import Syncer, Temporary, is_plain_file
+from vna.store.folder_files import Scratch, Temporary
+from vna.store.folder_io import Syncer
+from vna.store.folder_sources import FailedSyncs, as_range, linkable, no_source
 
-# Open files of one round: far below any limit on descriptors, enough to share journal commits.
-_ROUND = 64
+# Open files of one round: far below any limit on descriptors; a batch of 64 instances with their documents.
+_ROUND = 128
 # Folders known to be durable; forgotten all at once beyond this many.
 _KNOWN = 50_000
+# Another file system, no more links to this file, or a file system without links.
+_NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}
 
 
 class FolderWriter:
@@ -23,13 +27,30 @@ class FolderWriter:
 
     A file gets its name when its bytes are durable: by a link, which fails if
     the name is taken, so of many writers one wins.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    temporary
+        Where files are written first, on the same file system.
+    syncer
+        What makes them durable.
+    locked
+        Keeps others from deleting objects.
     """
 
-    def __init__(self, root: str, temporary: Temporary, syncer: Syncer) -> None:
+    def __init__(
+        self, root: str, temporary: Temporary, syncer: Syncer, locked: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._root = root
         self._temporary = temporary
         self._syncer = syncer
+        self._locked = locked
         self._durable: set[str] = set()
+        self._failed = FailedSyncs()
+        # Folders whose sync failed: the next one may say yes without having written what is in them.
+        self._doubtful: set[str] = set()
 
     def put_batch(self, puts: Sequence[Put]) -> list[bool]:
         """Put objects if absent; return for each whether it was stored."""
@@ -48,45 +69,79 @@ class FolderWriter:
     def _put_round(self, puts: Sequence[Put], folders: set[str]) -> list[bool]:
         targets = [self._target(put.key, folders) for put in puts]
         stored = [False] * len(puts)
-        sources: dict[int, tuple[Path, int]] = {}
-        written: dict[int, tuple[str, int]] = {}
-        try:
+        written: dict[int, Scratch] = {}
+        with ExitStack() as stack:
+            # Opened before anything is written: its sync tells of all failures since.
+            file_system = os.open(self._temporary.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, file_system)
+            links: dict[int, tuple[FileRange, int]] = {}
             for number, put in enumerate(puts):
-                if isinstance(put.source, bytes):
-                    if not os.path.isfile(targets[number]):
-                        written[number] = self._temporary.write(put.source)
-                elif (descriptor := self._open_source(put.source, targets[number])) is not None:
-                    sources[number] = (put.source, descriptor)
-            # A link makes a name durable, not the bytes: those of the sources are synced with what was written.
-            self._syncer.files([descriptor for _, descriptor in (*sources.values(), *written.values())])
-            copies: list[int] = []
-            for number, (source, _) in sources.items():
-                linked = self._link_source(source, targets[number])
-                stored[number] = bool(linked)
-                if linked is None:
-                    written[number] = self._temporary.copy(source)
-                    copies.append(written[number][1])
-            self._syncer.files(copies)
-            for number, (path, _) in written.items():
-                stored[number] = self._link(path, targets[number])
-        finally:
-            for _, descriptor in sources.values():
-                os.close(descriptor)
-            for path, descriptor in written.values():
-                os.close(descriptor)
-                with suppress(OSError):
-                    os.unlink(path)
+                if os.path.isfile(targets[number]):
+                    self._make_sure(targets[number])
+                    continue
+                found = self._open_source(put, targets[number])
+                if isinstance(found, tuple):
+                    links[number] = found
+                    stack.callback(os.close, found[1])
+                elif found is not None:
+                    written[number] = found
+                    stack.callback(found.close)
+            for number in self._link_sources(links, targets, stored):
+                made = self._copied(puts[number], targets[number])
+                if made is not None:
+                    written[number] = made
+                    stack.callback(made.close)
+            self._syncer.files([made.descriptor for made in written.values()], file_system)
+            for number, made in written.items():
+                stored[number] = _link(made, targets[number])
         return stored
 
-    @staticmethod
-    def _open_source(source: Path, target: str) -> int | None:
-        """Open a file that is to be put; ``None`` if a faster worker has put it and dropped the file."""
+    def _open_source(self, put: Put, target: str) -> Scratch | tuple[FileRange, int] | None:
+        """Return a file to be linked, open, or a copy; ``None`` if a faster worker has put it and dropped the file."""
+        if isinstance(put.source, bytes):
+            return self._temporary.write(put.source)
         try:
-            return os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+            source = linkable(put)
+            if source is not None:
+                return source, os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             if os.path.isfile(target):
                 return None
-            raise NotFoundError(f"there is no file {source} to put") from error
+            raise no_source(put) from error
+        return self._copied(put, target)
+
+    def _copied(self, put: Put, target: str) -> Scratch | None:
+        try:
+            return self._temporary.copy(as_range(put))
+        except FileNotFoundError as error:
+            if os.path.isfile(target):
+                return None
+            raise no_source(put) from error
+
+    def _link_sources(
+        self, links: dict[int, tuple[FileRange, int]], targets: Sequence[str], stored: list[bool]
+    ) -> list[int]:
+        """Make files durable and link them into place; return which of them have to be copied instead."""
+        copies = [number for number, (_, descriptor) in links.items() if self._failed.has(descriptor)]
+        rest = [number for number in links if number not in copies]
+        # A link makes a name durable, not the bytes.
+        errors = self._syncer.each(os.fdatasync, [links[number][1] for number in rest])
+        for number, error in zip(rest, errors, strict=True):
+            source, descriptor = links[number]
+            if error is not None:
+                self._failed.note(descriptor)
+                copies.append(number)
+                continue
+            try:
+                stored[number] = _link(source.path, targets[number])
+            except FileNotFoundError:
+                # Somebody dropped the file: the copy says what that means.
+                copies.append(number)
+            except OSError as failure:
+                if failure.errno not in _NO_LINK:
+                    raise
+                copies.append(number)
+        return copies
 
     def _target(self, key: str, folders: set[str]) -> str:
         """Return a key's path, its folder made; note every folder whose entries must be synced."""
@@ -104,51 +159,83 @@ class FolderWriter:
             folder = os.path.dirname(folder)
             folders.add(folder)
 
+    def _make_sure(self, target: str) -> None:
+        """Write an object's entry anew if the sync of its folder failed before: a second one proves nothing.
+
+        A file system with a journal stops for good when that cannot be written, and never comes here.
+        """
+        if os.path.dirname(target) not in self._doubtful:
+            return
+        with self._locked(), suppress(FileNotFoundError):
+            made = self._temporary.copy(FileRange(Path(target), 0, os.stat(target).st_size), named=True)
+            self._rename(made, target)
+
+    def _rename(self, made: Scratch, target: str) -> None:
+        try:
+            os.fdatasync(made.descriptor)
+            os.rename(made.path, target)
+        finally:
+            made.close()
+
     def _sync_folders(self, folders: set[str]) -> None:
-        self._syncer.folders(sorted(folders))
+        failed = self._syncer.folders(sorted(folders))
+        if failed:
+            self._doubtful |= failed.keys()
+            raise next(iter(failed.values()))
         if len(self._durable) > _KNOWN:
             self._durable.clear()
         self._durable |= folders
-
-    def _link_source(self, source: Path, target: str) -> bool | None:
-        """Link a file into place; ``None`` if it has to be copied instead."""
-        try:
-            if not is_plain_file(source):
-                return None
-            return self._link(str(source), target)
-        except OSError as error:
-            # Another file system, no more links to this file, or a file system without links.
-            if error.errno in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP}:
-                return None
-            # A faster worker may have put the object and dropped the file.
-            if not source.exists():
-                if os.path.isfile(target):
-                    return False
-                raise NotFoundError(f"there is no file {source} to put") from error
-            raise
-
-    @staticmethod
-    def _link(path: str, target: str) -> bool:
-        try:
-            os.link(path, target)
-        except FileExistsError as error:
-            if os.path.isdir(target):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target) from error
-            return False
-        return True
 
     def write_over(self, target: str, data: bytes) -> None:
         """Put a file over an older one, if there is one."""
         folders = {os.path.dirname(target)}
         self._make(os.path.dirname(target), folders)
-        path, descriptor = self._temporary.write(data)
-        try:
-            os.fdatasync(descriptor)
-            os.rename(path, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(path)
-            raise
-        finally:
-            os.close(descriptor)
+        self._rename(self._temporary.write(data, named=True), target)
         self._sync_folders(folders)
+
+    def mend(self, put: Put, damaged: Callable[[os.stat_result], str]) -> str:
+        """Put bytes over a damaged object, which gets another name; return its key, empty if there was none.
+
+        Call it with the lock held: of two that mend, the second must not take the first one's work for damage.
+        """
+        target = f"{self._root}/{put.key}"
+        folders: set[str] = set()
+        kept = ""
+        if isinstance(put.source, bytes):
+            made = self._temporary.write(put.source, named=True)
+        else:
+            made = self._mending_copy(put)
+        try:
+            self._target(put.key, folders)
+            os.fdatasync(made.descriptor)
+            with suppress(FileNotFoundError):
+                kept = damaged(os.stat(target))
+                beside = self._target(kept, folders)
+                _link(Path(target), beside)
+            # The damaged bytes have their other name for good before they lose the one that they had.
+            self._sync_folders(folders)
+            os.rename(made.path, target)
+        finally:
+            made.close()
+        self._sync_folders(folders)
+        return kept
+
+    def _mending_copy(self, put: Put) -> Scratch:
+        try:
+            return self._temporary.copy(as_range(put), named=True)
+        except FileNotFoundError as error:
+            raise no_source(put) from error
+
+
+def _link(source: Scratch | Path, target: str) -> bool:
+    """Give a file a name; return whether that was still to be had."""
+    try:
+        if isinstance(source, Scratch):
+            source.link(target)
+        else:
+            os.link(source, target)
+    except FileExistsError as error:
+        if os.path.isdir(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target) from error
+        return False
+    return True

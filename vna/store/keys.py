@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+
+from vna.domain.identity import DAMAGED_PREFIX
 
 MAX_KEY = 512
 # File names end at 255 bytes on every file system in use, and two adapters keep parts of keys as file names.
@@ -35,3 +38,12 @@ def check_prefix(prefix: str) -> str:
     if any(part in {".", ".."} for part in prefix.split("/")[:-1]):
         raise ValueError(f"not the beginning of a key: {prefix!r}")
     return prefix
+
+
+def damaged_key(key: str, mark: str) -> str:
+    """Return the key under which what was found damaged is kept; the mark tells one damage from another."""
+    mark = re.sub(r"[^A-Za-z0-9]", "", mark)[:64]
+    kept = f"{DAMAGED_PREFIX}{key}.{mark}"
+    if len(kept) > MAX_KEY or len(kept.rpartition("/")[2]) > MAX_PART:
+        kept = f"{DAMAGED_PREFIX}{hashlib.sha256(key.encode()).hexdigest()}.{mark}"
+    return kept

@@ -11,22 +11,31 @@ import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+import structlog
 from botocore.exceptions import ClientError
 
 from vna.config import StoreSettings
-from vna.domain.errors import ConfigurationError, NotFoundError
+from vna.domain.errors import ArchiveError, ConfigurationError, NotFoundError
+from vna.domain.file_range import FileRange
 from vna.ports.objects import ObjectInfo, ObjectStore, Put
-from vna.store.keys import check_key, check_prefix
+from vna.store.keys import check_key, check_prefix, damaged_key
 from vna.store.s3_client import S3Connection
 from vna.store.s3_errors import mapped_errors, status_of
-from vna.store.s3_lock import S3Locks
+from vna.store.s3_large import S3Uploads
+from vna.store.s3_lock import S3Locks, lock_of
+from vna.store.s3_probe import sing
 from vna.store.s3_put import S3Writer, checksum
 from vna.store.s3_read import ObjectFile, RangeReader
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+
+log = structlog.get_logger(__name__)
 
 _BUFFER = 64 << 10
 _LARGEST_READ = 8 << 20
@@ -47,6 +56,7 @@ class S3Store(ObjectStore):
         self._settings = settings
         self._s3 = S3Connection(settings)
         self._writer = S3Writer(self._s3)
+        self._uploads = S3Uploads(self._s3, self._writer)
         self._locks = S3Locks(self._s3)
 
     def put_batch(self, puts: Sequence[Put]) -> list[bool]:
@@ -63,34 +73,37 @@ class S3Store(ObjectStore):
             return self._put_batch(puts)
 
     def _put_batch(self, puts: Sequence[Put]) -> list[bool]:
-        if len(puts) == 1 and not self._is_large(puts[0]):
+        if len(puts) == 1 and self._large_source(puts[0]) is None:
             return [self._writer.put_small(puts[0])]
         pending: dict[int, Future[bool]] = {}
         stored: dict[int, bool] = {}
-        large: list[tuple[int, Put, Path]] = []
+        large: list[tuple[int, Put, FileRange]] = []
         for number, put in enumerate(puts):
-            if isinstance(put.source, Path) and self._is_large(put):
-                large.append((number, put, put.source))
+            if (source := self._large_source(put)) is not None:
+                large.append((number, put, source))
             else:
                 pending[number] = self._s3.pool.submit(self._writer.put_small, put)
         try:
             # Here and not in the pool, whose threads send the parts.
             for number, put, source in large:
-                stored[number] = self._writer.put_large(put, source)
+                stored[number] = self._uploads.put(put, source)
         finally:
             # A source belongs to the caller again once this has returned or raised.
             wait(pending.values())
         stored |= {number: future.result() for number, future in pending.items()}
         return [stored[number] for number in range(len(puts))]
 
-    def _is_large(self, put: Put) -> bool:
-        if isinstance(put.source, bytes):
-            return False
-        try:
-            return put.source.stat().st_size >= min(self._settings.multipart_bytes, _LARGEST_PUT)
-        except OSError:
-            # Putting it says what is wrong.
-            return False
+    def _large_source(self, put: Put) -> FileRange | None:
+        """Return what of a source is to be sent in parts, ``None`` if it goes in one request."""
+        least = min(self._settings.multipart_bytes, _LARGEST_PUT)
+        if isinstance(put.source, FileRange):
+            return put.source if put.source.length >= least else None
+        if isinstance(put.source, Path):
+            # Putting it says what is wrong with a file that is not there.
+            with suppress(OSError):
+                length = put.source.stat().st_size
+                return FileRange(put.source, 0, length) if length >= least else None
+        return None
 
     def replace(self, key: str, data: bytes) -> None:
         """Put a document over an older one; in a versioned bucket the older one stays as a version until deleted."""
@@ -103,6 +116,38 @@ class S3Store(ObjectStore):
                 ChecksumCRC32=checksum(data),
                 **self._s3.new_object("application/octet-stream"),
             )
+
+    def mend(self, put: Put) -> str:
+        """Put proved bytes over a damaged object; see the port.
+
+        The damaged bytes are copied by the service. In a versioned bucket they stay as a version as well, and a hold
+        or retention is that of the new version too.
+        """
+        check_key(put.key)
+        with mapped_errors(f"mend {put.key}"):
+            found = self._locks.find(put.key)
+        if found is None:
+            self.put_batch([put])
+            return ""
+        kept = self._keep_damaged(put.key, found)
+        large = self._large_source(put)
+        if large is not None:
+            self._uploads.put_over(put, large, lock_of(found))
+        else:
+            self._writer.put_over(put, lock_of(found))
+        return kept
+
+    def _keep_damaged(self, key: str, found: HeadObjectOutputTypeDef) -> str:
+        kept = damaged_key(key, found["ETag"])
+        try:
+            with mapped_errors(f"keep damaged {key}"):
+                self._locks.copy(key, kept, found, self._s3.encryption())
+        except ArchiveError as error:
+            # If the service is well, it is these bytes that it cannot read: there is nothing to be kept.
+            self.check()
+            log.warning("damaged bytes cannot be read, nor kept", key=key, error=str(error))
+            return ""
+        return kept
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes."""
@@ -200,8 +245,12 @@ class S3Store(ObjectStore):
         self._locks.set_retention(key, until)
 
     def check(self) -> None:
-        """Raise if the bucket cannot be reached; make it if it is missing and the configuration says so."""
+        """Put, read back and delete a few bytes, with the arguments of every object; see the port.
+
+        The bucket is made if it is missing and the configuration says so.
+        """
         self._s3.check_bucket()
+        self._writer.conditional = sing(self._s3)
 
     def close(self) -> None:
         """Close connections."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    FlexibleChecksumError,
     NoCredentialsError,
     NoRegionError,
     ParamValidationError,
@@ -22,6 +23,7 @@ from vna.domain.errors import (
     ArchiveError,
     ConfigurationError,
     ConflictError,
+    IntegrityError,
     NotFoundError,
     OutOfResourcesError,
     UnavailableError,
@@ -33,33 +35,38 @@ S3_ERRORS = (ClientError, BotoCoreError, ResponseParserError, HTTPError)
 
 _BY_CODE: dict[str, type[ArchiveError]] = {
     "NoSuchBucket": ConfigurationError,
+    "AuthorizationHeaderMalformed": ConfigurationError,
     "NoSuchKey": NotFoundError,
     "NoSuchVersion": NotFoundError,
-    "NoSuchUpload": NotFoundError,
-    "BadDigest": UnavailableError,
-    "IncompleteBody": UnavailableError,
-    "RequestTimeout": UnavailableError,
-    "SlowDown": UnavailableError,
+    # Of the service and its keys and clocks, with a status that says otherwise.
+    "NoSuchUpload": UnavailableError,
+    "RequestTimeTooSkewed": UnavailableError,
+    "ExpiredToken": UnavailableError,
     "OperationAborted": UnavailableError,
     "ConditionalRequestConflict": UnavailableError,
     "QuotaExceeded": OutOfResourcesError,
     "XMinioAdminBucketQuotaExceeded": OutOfResourcesError,
     "XMinioStorageFull": OutOfResourcesError,
+    # What is refused for good is the object's own, or what is asked for: all else may be the service's.
     "NotImplemented": UnsupportedError,
     "InvalidStorageClass": UnsupportedError,
     "InvalidObjectState": UnsupportedError,
+    "EntityTooLarge": UnsupportedError,
+    "KeyTooLongError": UnsupportedError,
+    "MetadataTooLarge": UnsupportedError,
+    "XMinioInvalidObjectName": UnsupportedError,
     # Services that keep objects as files have no key that is a folder of other keys.
     "ObjectParentIsFile": UnsupportedError,
     "ExistingObjectIsDirectory": UnsupportedError,
+    "XMinioParentIsObject": UnsupportedError,
+    "XMinioObjectExistsAsDirectory": UnsupportedError,
 }
 _BY_STATUS: dict[int, type[ArchiveError]] = {
     401: ConfigurationError,
     403: ConfigurationError,
     404: NotFoundError,
-    408: UnavailableError,
     409: ConflictError,
     412: ConflictError,
-    429: UnavailableError,
     501: UnsupportedError,
     507: OutOfResourcesError,
 }
@@ -82,12 +89,15 @@ def archive_error(error: Exception, what: str) -> ArchiveError:
     """Return the archive's error for one of the service, its client, or the file that is sent."""
     message = f"S3: {what}: {error}"
     if isinstance(error, ClientError):
-        status = status_of(error)
-        kind = _BY_CODE.get(code_of(error)) or _BY_STATUS.get(status)
-        if kind is None:
-            # An answer that says neither is a refusal that asking again will not change.
-            kind = UnavailableError if status >= 500 or status == 0 else UnsupportedError
-        return kind(message)
+        code = code_of(error)
+        if code.startswith("KMS."):
+            return UnavailableError(message)
+        kind = _BY_CODE.get(code) or _BY_STATUS.get(status_of(error))
+        # An answer that is not known is nobody's fault that can be named: an expired token says 400, as does a
+        # body that is wrong. Blamed on objects, it would set a day of them aside.
+        return (kind or UnavailableError)(message)
+    if isinstance(error, FlexibleChecksumError):
+        return IntegrityError(message)
     if isinstance(error, _SETUP):
         return ConfigurationError(message)
     if isinstance(error, FileNotFoundError):

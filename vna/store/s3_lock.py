@@ -45,6 +45,17 @@ def _whole_second(moment: datetime) -> datetime:
     return moment if moment.microsecond == 0 else moment.replace(microsecond=0) + timedelta(seconds=1)
 
 
+def lock_of(head: HeadObjectOutputTypeDef) -> dict[str, Any]:
+    """Return the arguments that give a new version the hold and the retention of an object."""
+    lock: dict[str, Any] = {}
+    if head.get("ObjectLockLegalHoldStatus") == "ON":
+        lock["ObjectLockLegalHoldStatus"] = "ON"
+    until = head.get("ObjectLockRetainUntilDate")
+    if until is not None and until > datetime.now(UTC):
+        lock |= {"ObjectLockMode": head["ObjectLockMode"], "ObjectLockRetainUntilDate": until}
+    return lock
+
+
 class S3Locks:
     """What may happen to objects after they are put."""
 
@@ -96,6 +107,13 @@ class S3Locks:
         until = head.get("ObjectLockRetainUntilDate")
         if until is not None and until > datetime.now(UTC):
             raise ConflictError(f"{key} is retained until {until.isoformat()}")
+
+    def find(self, key: str) -> HeadObjectOutputTypeDef | None:
+        """Return what the service says of an object, ``None`` if there is none."""
+        try:
+            return self._head(key)
+        except NotFoundError:
+            return None
 
     def _head(self, key: str) -> HeadObjectOutputTypeDef:
         try:
@@ -156,12 +174,9 @@ class S3Locks:
             head = self._head(key)
             if head.get("StorageClass", "STANDARD") == storage_class:
                 return
-            arguments: dict[str, Any] = {"StorageClass": storage_class, **self._s3.encryption(), **self._lock_of(head)}
+            arguments: dict[str, Any] = {"StorageClass": storage_class, **self._s3.encryption(), **lock_of(head)}
             try:
-                if head["ContentLength"] > COPY_LIMIT:
-                    self._copy_parts(key, head, arguments)
-                else:
-                    self._copy(key, head, arguments)
+                self.copy(key, key, head, arguments)
             except ClientError as error:
                 if status_of(error) in {400, 405, 501}:
                     raise UnsupportedError(f"S3: storage class {storage_class}: {error}") from error
@@ -169,45 +184,39 @@ class S3Locks:
             if self._head(key).get("StorageClass", "STANDARD") != storage_class:
                 raise UnsupportedError(f"S3: this service does not keep storage class {storage_class}")
             version = head.get("VersionId", "null")
-            if version != "null" and not self._lock_of(head):
+            if version != "null" and not lock_of(head):
                 self._remove(key, version)
-
-    @staticmethod
-    def _lock_of(head: HeadObjectOutputTypeDef) -> dict[str, Any]:
-        lock: dict[str, Any] = {}
-        if head.get("ObjectLockLegalHoldStatus") == "ON":
-            lock["ObjectLockLegalHoldStatus"] = "ON"
-        until = head.get("ObjectLockRetainUntilDate")
-        if until is not None and until > datetime.now(UTC):
-            lock |= {"ObjectLockMode": head["ObjectLockMode"], "ObjectLockRetainUntilDate": until}
-        return lock
 
     def _source(self, key: str, head: HeadObjectOutputTypeDef) -> dict[str, Any]:
         return {"CopySource": {"Bucket": self._s3.bucket, "Key": key}, "CopySourceIfMatch": head["ETag"]}
 
-    def _copy(self, key: str, head: HeadObjectOutputTypeDef, arguments: dict[str, Any]) -> None:
+    def copy(self, key: str, to: str, head: HeadObjectOutputTypeDef, arguments: dict[str, Any]) -> None:
+        """Copy an object within the bucket, in parts if it is large. Raises what the service answers."""
+        if head["ContentLength"] > COPY_LIMIT:
+            self._copy_parts(key, to, head, arguments)
+            return
         self._s3.client.copy_object(
-            Bucket=self._s3.bucket, Key=key, MetadataDirective="COPY", **self._source(key, head), **arguments
+            Bucket=self._s3.bucket, Key=to, MetadataDirective="COPY", **self._source(key, head), **arguments
         )
 
-    def _copy_parts(self, key: str, head: HeadObjectOutputTypeDef, arguments: dict[str, Any]) -> None:
+    def _copy_parts(self, key: str, to: str, head: HeadObjectOutputTypeDef, arguments: dict[str, Any]) -> None:
         client, bucket, size = self._s3.client, self._s3.bucket, head["ContentLength"]
         upload = client.create_multipart_upload(
-            Bucket=bucket, Key=key, ContentType=head["ContentType"], Metadata=head["Metadata"], **arguments
+            Bucket=bucket, Key=to, ContentType=head["ContentType"], Metadata=head["Metadata"], **arguments
         )["UploadId"]
         try:
             parts: list[Any] = []
             for number, start in enumerate(range(0, size, COPY_PART), 1):
                 answer = client.upload_part_copy(
                     Bucket=bucket,
-                    Key=key,
+                    Key=to,
                     UploadId=upload,
                     PartNumber=number,
                     CopySourceRange=f"bytes={start}-{min(start + COPY_PART, size) - 1}",
                     **self._source(key, head),
                 )
                 parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
-            client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+            client.complete_multipart_upload(Bucket=bucket, Key=to, UploadId=upload, MultipartUpload={"Parts": parts})
         except BaseException:
-            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+            client.abort_multipart_upload(Bucket=bucket, Key=to, UploadId=upload)
             raise

@@ -1,4 +1,4 @@
-"""Writing to S3: put if absent, in one request or in parts."""
+"""Writing to S3 in one request: put if absent, and put over."""
 
 from __future__ import annotations
 
@@ -6,28 +6,32 @@ import base64
 import os
 import time
 import zlib
-from collections import deque
-from concurrent.futures import Future
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable
 from typing import IO, Any, cast
 
 from botocore.exceptions import ClientError
 
 from vna.domain.errors import UnavailableError
-from vna.domain.file_range import FileSlice
+from vna.domain.file_range import FileRange, FileSlice
 from vna.ports.objects import Put
+from vna.store.ranges import checked_pieces, read_checked
 from vna.store.s3_client import S3Connection
-from vna.store.s3_errors import S3_ERRORS, code_of, mapped_errors, status_of
+from vna.store.s3_errors import code_of, mapped_errors, status_of
+from vna.store.s3_probe import honours_conditions
 
 MIB = 1 << 20
-_PART = 16 * MIB
-# S3 takes 10,000 parts at most.
-_MOST_PARTS = 9_000
-_PARTS_AT_ONCE = 4
+# Ranges up to this size are read once, into memory; longer ones are read once more to be sent.
+_IN_MEMORY = 4 * MIB
 _BUSY = {"ConditionalRequestConflict", "OperationAborted"}
+# What a service says of a body that is not what its checksum and length said.
+OTHER_BYTES = {"BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "InvalidDigest"}
 _CONFLICT_ATTEMPTS = 5
 _CONFLICT_SECONDS = 0.05
+
+
+def crc32_text(value: int) -> str:
+    """Return a CRC-32 as S3 writes it."""
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
 
 
 def checksum(data: bytes | FileSlice) -> str:
@@ -39,52 +43,87 @@ def checksum(data: bytes | FileSlice) -> str:
         while piece := data.read(MIB):
             value = zlib.crc32(piece, value)
         data.seek(0)
-    return base64.b64encode(value.to_bytes(4, "big")).decode()
+    return crc32_text(value)
 
 
 class S3Writer:
-    """Puts objects into a bucket if they are absent."""
+    """Puts objects into a bucket, in one request each.
+
+    Attributes
+    ----------
+    conditional
+        Whether the service honours ``If-None-Match``. Where it does not, one looks first. Two writers of one
+        key, which is derived from a digest of the bytes, write the same bytes.
+    """
 
     def __init__(self, connection: S3Connection) -> None:
         self._s3 = connection
-        # Some services know no conditional put and say so: then one looks first. Two writers of one
-        # key, which is derived from a digest of the bytes, write the same bytes.
-        self._conditional = True
+        self.conditional = True
 
     def put_small(self, put: Put) -> bool:
-        """Put one object in one request; return whether it was stored."""
+        """Put one object if it is absent; return whether it was stored."""
+        return self._put(put, self.if_absent)
+
+    def put_over(self, put: Put, more: dict[str, Any]) -> None:
+        """Put one object over what there is, with more arguments than a new one has."""
+
+        def over(_key: str, send: Callable[[dict[str, Any]], None]) -> bool:
+            send(more)
+            return True
+
+        self._put(put, over)
+
+    def _put(self, put: Put, how: Callable[[str, Callable[[dict[str, Any]], None]], bool]) -> bool:
         with mapped_errors(f"put {put.key}"):
             if isinstance(put.source, bytes):
-                return self._put_body(put, put.source)
+                return how(put.key, self._sender(put, put.source, checksum(put.source)))
             try:
+                if isinstance(put.source, FileRange):
+                    return self._put_range(put, put.source, how)
                 with put.source.open("rb") as file:
-                    length = os.fstat(file.fileno()).st_size
-                    return self._put_body(put, FileSlice(file.fileno(), 0, length))
+                    body = FileSlice(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+                    return how(put.key, self._sender(put, body, checksum(body)))
             except FileNotFoundError:
                 # A faster worker may have put the object and dropped the file.
                 if self.exists(put.key):
                     return False
                 raise
 
-    def _put_body(self, put: Put, body: bytes | FileSlice) -> bool:
-        arguments = self._s3.new_object(put.content_type) | {"ChecksumCRC32": checksum(body)}
+    def _put_range(self, put: Put, source: FileRange, how: Any) -> bool:
+        if source.length <= _IN_MEMORY:
+            data = read_checked(source)
+            return bool(how(put.key, self._sender(put, data, checksum(data))))
+        descriptor = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            value = 0
+            for piece in checked_pieces(descriptor, source, MIB):
+                value = zlib.crc32(piece, value)
+            body = FileSlice(descriptor, source.offset, source.length)
+            return bool(how(put.key, self._sender(put, body, crc32_text(value))))
+        except ClientError as error:
+            # What was sent is not what was compared before: then it is what changed that is wrong.
+            if code_of(error) in OTHER_BYTES:
+                source.check()
+            raise
+        finally:
+            os.close(descriptor)
 
-        def send(condition: dict[str, Any]) -> None:
+    def _sender(self, put: Put, body: bytes | FileSlice, value: str) -> Callable[[dict[str, Any]], None]:
+        arguments = self._s3.new_object(put.content_type) | {"ChecksumCRC32": value}
+
+        def send(more: dict[str, Any]) -> None:
             if isinstance(body, FileSlice):
                 body.seek(0)
             self._s3.client.put_object(
-                Bucket=self._s3.bucket,
-                Key=put.key,
-                Body=cast("IO[bytes]", body),
-                **arguments,
-                **condition,
+                Bucket=self._s3.bucket, Key=put.key, Body=cast("IO[bytes]", body), **(arguments | more)
             )
 
-        return self._if_absent(put.key, send)
+        return send
 
-    def _if_absent(self, key: str, send: Any) -> bool:
+    def if_absent(self, key: str, send: Callable[[dict[str, Any]], None]) -> bool:
+        """Send what makes an object unless there is one; return whether it was made."""
         for attempt in range(_CONFLICT_ATTEMPTS):
-            if not self._conditional:
+            if not self.conditional:
                 if self.exists(key):
                     return False
                 send({})
@@ -95,7 +134,8 @@ class S3Writer:
                 if status_of(error) == 412:
                     return False
                 if code_of(error) == "NotImplemented":
-                    self._conditional = False
+                    # One such answer may be of something in between: the service is asked itself, once.
+                    self.conditional = honours_conditions(self._s3)
                 elif code_of(error) not in _BUSY:
                     raise
                 else:
@@ -114,74 +154,3 @@ class S3Writer:
                 raise
             return False
         return True
-
-    def put_large(self, put: Put, source: Path) -> bool:
-        """Put a file in parts, several at a time; return whether it was stored. Not for threads of the pool."""
-        with mapped_errors(f"put {put.key}"):
-            if self.exists(put.key):
-                return False
-            with source.open("rb") as file:
-                upload = self._s3.client.create_multipart_upload(
-                    Bucket=self._s3.bucket,
-                    Key=put.key,
-                    ChecksumAlgorithm="CRC32",
-                    **self._s3.new_object(put.content_type),
-                )["UploadId"]
-                try:
-                    parts = self._send_parts(put.key, upload, file.fileno())
-                    stored = self._complete(put.key, upload, parts)
-                except BaseException:
-                    self._abort(put.key, upload)
-                    raise
-            if not stored:
-                self._abort(put.key, upload)
-            return stored
-
-    def _send_parts(self, key: str, upload: str, descriptor: int) -> list[dict[str, Any]]:
-        length = os.fstat(descriptor).st_size
-        size = max(_PART, -(-length // _MOST_PARTS))
-        waiting: deque[Future[dict[str, Any]]] = deque()
-        parts: list[Any] = []
-        try:
-            for number, start in enumerate(range(0, length, size), 1):
-                body = FileSlice(descriptor, start, min(size, length - start))
-                waiting.append(self._s3.pool.submit(self._send_part, key, upload, number, body))
-                if len(waiting) >= _PARTS_AT_ONCE:
-                    parts.append(waiting.popleft().result())
-            parts += [part.result() for part in waiting]
-        finally:
-            # The descriptor is closed after this: nobody may still read from it.
-            for part in waiting:
-                if not part.cancel():
-                    part.exception()
-        return parts
-
-    def _send_part(self, key: str, upload: str, number: int, body: FileSlice) -> dict[str, Any]:
-        value = checksum(body)
-        answer = self._s3.client.upload_part(
-            Bucket=self._s3.bucket,
-            Key=key,
-            UploadId=upload,
-            PartNumber=number,
-            Body=cast("IO[bytes]", body),
-            ChecksumCRC32=value,
-        )
-        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": value}
-
-    def _complete(self, key: str, upload: str, parts: list[Any]) -> bool:
-        def send(condition: dict[str, Any]) -> None:
-            try:
-                self._s3.client.complete_multipart_upload(
-                    Bucket=self._s3.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
-                )
-            except ClientError as error:
-                # The client asks again when an answer is lost: what is complete is then unknown as an upload.
-                if code_of(error) != "NoSuchUpload" or not self.exists(key):
-                    raise
-
-        return self._if_absent(key, send)
-
-    def _abort(self, key: str, upload: str) -> None:
-        # What cannot be aborted now is left to the bucket's lifecycle rule on incomplete uploads.
-        with suppress(*S3_ERRORS):
-            self._s3.client.abort_multipart_upload(Bucket=self._s3.bucket, Key=key, UploadId=upload)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, FlexibleChecksumError
 
 from vna.domain.errors import NotFoundError, UnavailableError
 from vna.store.s3_client import S3Connection
@@ -39,6 +39,9 @@ class RangeReader:
         arguments: dict[str, Any] = {"IfMatch": self._etag} if self._etag else {}
         if start or length is not None:
             arguments["Range"] = f"bytes={start}-" + ("" if length is None else str(start + length - 1))
+        else:
+            # The checksum that it was put with is of the whole: read whole, it is compared at the end.
+            arguments["ChecksumMode"] = "ENABLED"
         try:
             answer = self._s3.client.get_object(Bucket=self._s3.bucket, Key=self._key, **arguments)
         except ClientError as error:
@@ -67,6 +70,8 @@ class RangeReader:
                         yield piece
                 if start >= (self.size if end is None else min(end, self.size)):
                     return
+            except FlexibleChecksumError as error:
+                raise archive_error(error, f"read {self._key}") from error
             except (*S3_ERRORS, OSError) as error:
                 if status_of(error) == 412:
                     raise UnavailableError(f"S3: {self._key} was replaced while it was read") from error

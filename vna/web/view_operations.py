@@ -17,6 +17,7 @@ from vna.domain.origin import now_us
 from vna.ingest import backlog
 from vna.ingest.quarantine import Quarantined
 from vna.lifecycle import tiers
+from vna.lifecycle.index_loss import find_loss
 from vna.ports.index import Index, IndexCounts, Total
 from vna.web import view_text
 
@@ -203,6 +204,9 @@ def _stored(archive: Archive, rate: Rate) -> list[Part]:
 
 def _index(archive: Archive) -> Part:
     archive.index.check()
+    loss = find_loss(archive.objects, archive.index)
+    if loss is not None:
+        return Part("Index", False, "lost", str(loss))
     if archive.index.outdated():
         return Part("Index", False, "outdated", "an earlier version made it; to find all: vna reindex")
     kind = "Elasticsearch" if archive.settings.index.kind == "elasticsearch" else "SQLite"
@@ -211,8 +215,11 @@ def _index(archive: Archive) -> Part:
 
 def _spool(archive: Archive) -> Part:
     found = backlog.spooled(archive.spool)
+    if found.faults:
+        return Part("Spool", False, view_text.grouped(found.entries), "; ".join(found.faults))
     if not found.entries:
-        return Part("Spool", True, "0", "all that was received is stored")
+        free = quantities.size(found.free_bytes)
+        return Part("Spool", True, "0", f"all that was received is stored; {free} of disk are free")
     old = found.oldest_seconds
     text = f"entries wait, {quantities.size(found.bytes)}; the oldest for {quantities.age(old)}"
     return Part("Spool", old < 10 * archive.settings.spool.sweep_age_seconds, view_text.grouped(found.entries), text)
@@ -225,11 +232,15 @@ def _queue(archive: Archive) -> Part:
 
 
 def _workers(archive: Archive) -> Part:
-    beat = backlog.heartbeat(archive.settings.run_path)
-    if beat is None:
-        return Part("Workers", False, "none", "no worker and beat have run on this data folder yet")
-    text = f"last sign of life {quantities.age(beat.seconds)} ago, on {beat.host}"
-    return Part("Workers", beat.alive, "alive" if beat.alive else "silent", text)
+    silent, signs = [], []
+    for part in (backlog.INGEST, backlog.LARGE, backlog.KEEPER):
+        beat = backlog.heartbeat(archive.settings.run_path, part)
+        busy = part == backlog.LARGE and backlog.large_in_hand(archive.spool)
+        if not busy and (beat is None or not beat.alive):
+            silent.append(part)
+        signs.append(f"{part} " + (f"{quantities.age(beat.seconds)} ago on {beat.host}" if beat else "never"))
+    head = f"{', '.join(silent)} silent" if silent else "alive"
+    return Part("Workers", not silent, head, f"last signs of life: {'; '.join(signs)}")
 
 
 def _objects(archive: Archive) -> Part:

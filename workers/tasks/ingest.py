@@ -11,11 +11,14 @@ from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
 
 from vna import observability
+from vna.config import Settings
 from vna.domain.errors import ArchiveError
+from vna.ingest.backlog import INGEST, LARGE, SignOfLife
 from vna.ingest.commit import CommitReport
-from vna.ingest.receive import INGEST_LARGE_TASK, INGEST_TASK
+from vna.ingest.hints import DEEPEST, INGEST_LARGE_TASK, INGEST_TASK
+from vna.ports.queue import Queue
 from workers.process import WorkerProcess
-from workers.routing import SWEEP_TASK
+from workers.routing import PROBE_TASK, SWEEP_TASK
 
 log = structlog.get_logger(__name__)
 
@@ -44,18 +47,44 @@ def _count(report: CommitReport, seconds: float) -> None:
     observability.commit_seconds.observe(seconds)
 
 
-def register(app: Celery, process: WorkerProcess) -> None:
+def _crowded(queue: Queue) -> bool:
+    """Say whether so many messages wait for their next try that the sweeper shall go on with this one.
+
+    A worker keeps what waits for its time, and the broker a copy: a night without a store must not fill either.
+    """
+    try:
+        return queue.held() >= DEEPEST
+    except ArchiveError:
+        return True
+
+
+def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
     """Give the tasks to an app."""
+    signs = {part: SignOfLife(settings.run_path, part, settings.host_id) for part in (INGEST, LARGE)}
+    part_of = {INGEST_TASK: INGEST, INGEST_LARGE_TASK: LARGE}
 
     def commit(self: Task[Any, Any], names: list[str]) -> None:
-        begin = time.monotonic()
+        signs[part_of[self.name]].give()
         try:
-            report = process.parts.committer.commit(names)
+            _commit(self, names)
+        finally:
+            signs[part_of[self.name]].give()
+
+    def _commit(self: Task[Any, Any], names: list[str]) -> None:
+        begin = time.monotonic()
+        # Delivered again, since it takes longer than the broker waits, or sent again: somebody is at it.
+        in_hand = process.parts.journal.in_hand()
+        mine = [name for name in names if name not in in_hand]
+        if not mine:
+            log.info("another worker is at it", entries=len(names))
+            return
+        try:
+            report = process.parts.committer.commit(mine)
         except SoftTimeLimitExceeded:
             log.exception("a batch took too long", entries=len(names), seconds=round(time.monotonic() - begin))
             return  # what is not done is in the spool; the sweeper goes on with it
         except ArchiveError as error:
-            last = self.request.retries >= _RETRIES
+            last = self.request.retries >= _RETRIES or _crowded(process.parts.archive.queue)
             log.warning("a batch waits", entries=len(names), error=str(error), left_to_sweeper=last)
             if last:
                 return
@@ -74,6 +103,9 @@ def register(app: Celery, process: WorkerProcess) -> None:
             seconds=round(seconds, 3),
         )
 
+    def probe(part: str) -> None:
+        signs[part].give()
+
     def sweep() -> None:
         report = process.parts.sweeper.sweep()
         if report is None:
@@ -88,3 +120,4 @@ def register(app: Celery, process: WorkerProcess) -> None:
     app.task(name=INGEST_TASK, bind=True)(commit)
     app.task(name=INGEST_LARGE_TASK, bind=True)(commit)
     app.task(name=SWEEP_TASK)(sweep)
+    app.task(name=PROBE_TASK)(probe)

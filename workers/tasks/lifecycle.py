@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import os
-
 import structlog
 from celery import Celery
 
 from vna.config import Settings
 from vna.domain.errors import ArchiveError
-from vna.domain.origin import iso_utc, now_us
+from vna.ingest.backlog import INGEST, KEEPER, LARGE, SignOfLife
+from vna.ingest.hints import ingest_queue
 from vna.lifecycle import tiers
 from workers.process import WorkerProcess
-from workers.routing import HEARTBEAT_TASK, TIERS_TASK, WORKLIST_TASK
+from workers.routing import HEARTBEAT_TASK, PROBE_TASK, TIERS_TASK, WORKLIST_TASK
 
 log = structlog.get_logger(__name__)
 
 
 def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
     """Give the tasks to an app."""
+    sign = SignOfLife(settings.run_path, KEEPER, settings.host_id)
 
     def heartbeat() -> None:
         # Went through beat, broker and worker: that it is young says more than any process id.
-        settings.run_path.mkdir(parents=True, exist_ok=True)
-        target = settings.run_path / "heartbeat.json"
-        draft = target.with_name(f".heartbeat-{os.getpid()}")
-        draft.write_text(json.dumps({"when": iso_utc(now_us()), "host": settings.host_id, "pid": os.getpid()}))
-        os.replace(draft, target)
+        sign.give()
+        queue = process.parts.archive.queue
+        try:
+            for part in (INGEST, LARGE):
+                name = ingest_queue(settings.spool.id, large=part == LARGE)
+                # Where messages wait, taking them up is a sign of life; a probe would wait behind them, and a
+                # queue that nobody serves must not fill with probes.
+                if not queue.depth(name):
+                    queue.enqueue(PROBE_TASK, [part], name)
+        except ArchiveError as error:
+            log.warning("the workers of ingest were not asked for a sign of life", error=str(error))
 
     def count_tiers() -> None:
         try:

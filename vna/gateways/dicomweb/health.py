@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from vna.domain.errors import ArchiveError
+from vna.domain.errors import ArchiveError, IntegrityError, UnavailableError
 from vna.domain.origin import Origin
 from vna.gateways.dicomweb.context import Gateway
 from vna.gateways.dicomweb.links import BASE, Links
 from vna.gateways.dicomweb.metrics import CONTENT_TYPE
+from vna.lifecycle.index_loss import find_loss
 
 
 def _json(data: Any, status: int = 200) -> Response:
@@ -30,7 +32,8 @@ async def ready(gateway: Gateway, _request: Request) -> Response:
     """Answer ``GET /ready``: 200 if a store request and a search would succeed now, otherwise 503.
 
     A broker that is away degrades the archive, no more: it takes in and finds
-    what is stored; what comes in is stored by the sweeper, later.
+    what is stored; what comes in is stored by the sweeper, later. So does an
+    index that was lost: what comes in is found, what came before is not.
     """
     archive = gateway.archive
 
@@ -38,19 +41,28 @@ async def ready(gateway: Gateway, _request: Request) -> Response:
         with archive.spool.begin(Origin("stow")):
             pass  # a file could be made, and there is space
 
+    def check_loss() -> None:
+        with suppress(UnavailableError):  # which its own part tells
+            loss = find_loss(archive.objects, archive.index)
+            if loss is not None:
+                raise IntegrityError(str(loss))
+
     def run() -> dict[str, str]:
         checks: dict[str, Callable[[], None]] = {
             "spool": check_spool,
             "objects": archive.objects.check,
             "index": archive.index.check,
             "queue": archive.queue.check,
+            "loss": check_loss,
         }
         with ThreadPoolExecutor(len(checks)) as threads:
             return dict(zip(checks, threads.map(_failure, checks.values()), strict=True))
 
     failures = await gateway.in_thread(run)
+    lost = failures.pop("loss")
     broken = [name for name, failure in failures.items() if failure and name != "queue"]
-    status = "failing" if broken else "degraded" if failures["queue"] else "ok"
+    failures["index"] = failures["index"] or lost
+    status = "failing" if broken else "degraded" if any(failures.values()) else "ok"
     parts = {
         name: {"status": "failing", "detail": failure} if failure else {"status": "ok"}
         for name, failure in failures.items()

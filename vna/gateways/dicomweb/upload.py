@@ -177,8 +177,7 @@ class _Part:
             self.refuse(CANNOT_UNDERSTAND, "not a DICOM Part 10 file: it is shorter than its preamble")
             return None
         try:
-            with open(self._incoming.fileno(), "rb", buffering=1 << 15, closefd=False) as file:
-                file.seek(0)
+            with self._incoming.reading() as file:
                 self.outcome.head = read_head(file)
             self.outcome.check(self._target.study)
         except UnparsableError as error:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
-from vna.domain.errors import OutOfResourcesError
+from vna.domain.errors import ConfigurationError, OutOfResourcesError
 from vna.domain.origin import Origin
 from vna.ingest.spool import Spool, SpoolEntry
 
@@ -23,7 +22,7 @@ def test_what_was_written_is_there_after_seal(spool: Spool) -> None:
         file.write(b"abc")
         file.write(memoryview(b"defg"))
         entry = file.seal()
-    assert spool.file(entry).read_bytes() == b"abcdefg"
+    assert spool.source(entry).read() == b"abcdefg"
     assert entry.length == 7
     assert list(spool.entries()) == [entry]
     assert list(spool.partial.iterdir()) == []
@@ -81,11 +80,15 @@ def test_no_other_name_is_an_entry(name: str) -> None:
         SpoolEntry.parse(name)
 
 
-def test_foreign_files_are_passed_over(spool: Spool) -> None:
-    (spool.incoming / "README").write_text("x")
+def test_foreign_files_are_passed_over_and_counted(spool: Spool) -> None:
+    (spool.files.path / "ab").mkdir()
+    (spool.files.path / "ab" / "README").write_text("x")
+    (spool.segments / "0123456789ab.seg").write_bytes(b"no segment")
     with spool.begin(ORIGIN) as file:
         entry = file.seal()
     assert list(spool.entries()) == [entry]
+    counted = spool.count()
+    assert (counted.entries, counted.unknown, counted.damaged) == (1, 1, 1)
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
@@ -95,69 +98,62 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
     assert list(spool.partial.iterdir()) == []
 
 
-def test_a_failed_sync_leaves_no_entry(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("call", ["fdatasync", "fsync"])
+def test_a_failed_sync_of_a_file_leaves_no_entry(spool: Spool, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def broken(_fd: int) -> None:
         raise OSError(5, "Input/output error")
 
     with spool.begin(ORIGIN) as file:
         file.write(b"abc")
-        monkeypatch.setattr(os, "fdatasync", broken)
+        (spool.path / "files" / file._nonce[:2]).mkdir()
+        monkeypatch.setattr(os, call, broken)
         with pytest.raises(OutOfResourcesError):
             file.seal()
     assert list(spool.entries()) == []
     assert list(spool.partial.iterdir()) == []
+    assert spool.trouble()["count"] == 1
 
 
-def test_seals_at_the_same_time_share_folder_syncs(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.fsync
-    calls = []
-    slow = threading.Event()
+def test_a_folder_that_failed_once_is_not_believed_again(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failed = os.fsync, []
 
-    def counted(fd: int) -> None:
-        if fd == spool._folder_fd:  # and not one of the log, which is being made
-            calls.append(fd)
-            slow.wait(0.02)
+    def broken_once(fd: int) -> None:
+        # Not one of a segment that another test's spool makes in the background.
+        if not failed and os.readlink(f"/proc/self/fd/{fd}") == str(spool.files.path / "ab"):
+            failed.append(fd)
+            raise OSError(5, "Input/output error")
         real(fd)
 
-    monkeypatch.setattr(os, "fsync", counted)
-    entries = []
-
-    def one() -> None:
+    monkeypatch.setattr(os, "urandom", lambda size: b"\xab" * size)
+    (spool.files.path / "ab").mkdir()
+    monkeypatch.setattr(os, "fsync", broken_once)
+    for _ in range(2):
         with spool.begin(ORIGIN) as file:
             file.write(b"x")
-            entries.append(file.seal())
-
-    threads = [threading.Thread(target=one) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(entries) == 16
-    assert 1 <= len(calls) < 16
-
-
-def test_a_failed_folder_sync_is_not_taken_for_a_good_one_by_those_who_wait(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_fd: int) -> None:
-        threading.Event().wait(0.05)
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", broken)
-    refused = []
-
-    def one() -> None:
-        with spool.begin(ORIGIN) as file:
-            file.write(b"x")
-            try:
+            with pytest.raises(OutOfResourcesError):
                 file.seal()
-            except OutOfResourcesError as error:
-                refused.append(error)
-
-    threads = [threading.Thread(target=one) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(refused) == 4
     assert list(spool.entries()) == []
+
+
+def test_trouble_is_told_until_somebody_has_looked(spool: Spool) -> None:
+    assert spool.trouble() == {}
+    spool.note_trouble(OSError(5, "Input/output error"))
+    spool.note_trouble(OSError(5, "bad sector"))
+    assert spool.trouble()["count"] == 2
+    assert "bad sector" in str(spool.trouble()["error"])
+    spool.forget_trouble()
+    assert spool.trouble() == {}
+
+
+def test_a_spool_of_a_later_format_is_refused(spool: Spool) -> None:
+    spool.close()
+    (spool.path / "format.json").write_text('{"format": 3}')
+    with pytest.raises(ConfigurationError, match="another version"):
+        Spool(spool.path)
+
+
+def test_a_folder_that_is_no_spool_is_refused_where_none_may_be_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Is its disk mounted"):
+        Spool(tmp_path / "spool", create=False)
+    Spool(tmp_path / "spool").close()
+    Spool(tmp_path / "spool", create=False).close()
