@@ -2,7 +2,8 @@
 
 Marks tell what was promised: ``sent KIND SHA`` and ``acknowledged KIND SHA`` with kind ``data-set`` (C-STORE) or
 ``file`` (STOW-RS, the spool), ``tried UID STATE TRANSACTION`` and ``changed UID STATE TRANSACTION`` of work items,
-``sealed CHAIN RECORDS`` of the audit trail.
+``sealed CHAIN RECORDS`` of the audit trail, ``putting KEY SHA`` and ``put KEY SHA`` of other objects, ``finished NAME``
+of entries that a worker is done with, ``stored KIND SHA`` of what is promised to be in the object store at once.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ class Claims:
         self.items: dict[str, list[tuple[str, str]]] = {}
         self.certain: set[str] = set()
         self.sealed: dict[str, int] = {}
+        # The same of objects: the digests that one may have, and those objects that must be.
+        self.objects: dict[str, list[str]] = {}
+        self.put: set[str] = set()
+        self.finished: set[str] = set()
+        self.stored: set[tuple[str, str]] = set()
         for mark in marks:
             what, *words = mark.split(" ")
             match what:
@@ -45,6 +51,15 @@ class Claims:
                 case "changed":
                     self.items[words[0]] = [(words[1], words[2])]
                     self.certain.add(words[0])
+                case "putting":
+                    self.objects.setdefault(words[0], []).append(words[1])
+                case "put":
+                    self.objects[words[0]] = [words[1]]
+                    self.put.add(words[0])
+                case "finished":
+                    self.finished.add(words[0])
+                case "stored":
+                    self.stored.add((words[0], words[1]))
                 case "sealed":
                     self.sealed[words[0]] = max(self.sealed.get(words[0], 0), int(words[1]))
 
@@ -83,6 +98,10 @@ def start(data: Path) -> list[str]:
 
 
 def _check(archive: Archive, claims: Claims) -> Iterator[str]:
+    if early := claims.stored - set(_stored(archive)[0]) if claims.stored else set():
+        yield f"LOST: {len(early)} of {len(claims.stored)} are not in the object store, the first {min(early)}"
+    if back := claims.finished & {entry.name for entry in archive.spool.entries()}:
+        yield f"BACK: {len(back)} entries that were done with wait again, the first {min(back)}"
     yield from _drain(archive)
     stored, keys = _stored(archive)
     kept = _in_quarantine(archive)
@@ -96,6 +115,8 @@ def _check(archive: Archive, claims: Claims) -> Iterator[str]:
     if twice:
         yield f"DOUBLE: {len(twice)} instances are stored more than once, the first {twice[0]}"
     yield from _index(archive, set(keys))
+    yield from _objects(archive, claims)
+    yield from _quarantine(archive)
     yield from _work_items(archive, claims)
     yield from _audit(archive, claims)
 
@@ -140,6 +161,24 @@ def _in_quarantine(archive: Archive) -> set[tuple[str, str]]:
     for item in archive.quarantine.list():
         found.update(_digests(archive.quarantine.file(item).read_bytes()))
     return found
+
+
+def _objects(archive: Archive, claims: Claims) -> Iterator[str]:
+    for key, digests in claims.objects.items():
+        try:
+            found = sha256(archive.objects.get(key))
+        except NotFoundError:
+            if key in claims.put:
+                yield f"LOST: object {key}"
+        else:
+            if found not in digests:
+                yield f"LOST: object {key} holds other bytes"
+
+
+def _quarantine(archive: Archive) -> Iterator[str]:
+    for item in archive.quarantine.list():
+        if item.digest and sha256(archive.quarantine.file(item).read_bytes()) != item.digest:
+            yield f"LOST: {item.name} in quarantine holds other bytes"
 
 
 def _index(archive: Archive, keys: set[str]) -> Iterator[str]:

@@ -31,6 +31,7 @@ class Sender(threading.Thread):
         self.port, self.mark, self.number = port, mark, number
         self.source = random.Random(seed)
         self.refused = 0
+        self.stored = False
         self.error: BaseException | None = None
 
     def instance(self) -> tuple[str, bytes]:
@@ -41,6 +42,12 @@ class Sender(threading.Thread):
         return f"1.2.3.{study}.{study}.{number}", part10(
             number, study=study, series=study, pixels=self.source.randbytes(size)
         )
+
+    def acknowledged(self, kind: str, digest: str, *, dicom: bool = True) -> None:
+        """Mark what the archive answers for; what it cannot read is never in its store as an instance."""
+        self.mark("acknowledged", kind, digest)
+        if self.stored and dicom:
+            self.mark("stored", kind, digest)
 
     def run(self) -> None:
         try:
@@ -62,7 +69,8 @@ class StoreSender(Sender):
             requestor.associate(context_item(1, CT, EXPLICIT))
             for _ in range(self.number):
                 uid, data = self.instance()
-                body = data_set(data) if self.source.random() > 0.05 else self.source.randbytes(700)
+                dicom = self.source.random() > 0.05
+                body = data_set(data) if dicom else self.source.randbytes(700)
                 digest = sha256(body)
                 self.mark("sent", "data-set", digest)
                 requestor.send(pdu(4, pdv(1, 3, store_rq(uid))))
@@ -70,7 +78,7 @@ class StoreSender(Sender):
                     last = 2 if at + _FRAGMENT >= len(body) else 0
                     requestor.send(pdu(4, pdv(1, last, body[at : at + _FRAGMENT])))
                 if requestor.status() == 0:
-                    self.mark("acknowledged", "data-set", digest)
+                    self.acknowledged("data-set", digest, dicom=dicom)
                 else:
                     self.refused += 1
 
@@ -98,7 +106,7 @@ class StowSender(Sender):
                 )
                 if answer.status_code == 200:
                     for digest in digests:
-                        self.mark("acknowledged", "file", digest)
+                        self.acknowledged("file", digest)
                 else:
                     self.refused += len(files)
 

@@ -42,6 +42,8 @@ class Workload:
     worker: bool = False
     # Its files are synced, too, and with them much else.
     audit: bool = True
+    # An answer means that the object store has it.
+    stored: bool = False
     starts: int = 2
 
 
@@ -51,6 +53,7 @@ WORKLOADS = {
         Workload("dimse", dimse=8, audit=False),
         Workload("stow", http=8, audit=False),
         Workload("worker", dimse=8, worker=True),
+        Workload("stored", dimse=4, http=4, worker=True, stored=True),
         Workload("items", items=3, worker=True),
         Workload("whole", dimse=5, http=5, items=1, worker=True, starts=3),
     )
@@ -100,10 +103,9 @@ def start(workload: Workload, disk: Disk) -> Parts:
     """Start the processes of a workload in the archive of a disk."""
     data = disk.path / DATA
     data.mkdir(exist_ok=True)
-    environment = crash_environment() | {
-        "VNA_QUEUE__BROKER": f"redis+socket://{data}/no-broker.sock",
-        "VNA_QUEUE__TIMEOUT_SECONDS": "0.5",
+    environment = crash_environment(data) | {
         "VNA_AUDIT__ENABLED": str(workload.audit),
+        "VNA_SPOOL__ACKNOWLEDGE": "stored" if workload.stored else "spooled",
     }
     parts = Parts()
     try:
@@ -133,6 +135,7 @@ def send(workload: Workload, disk: Disk, parts: Parts, seed: str, share: float =
         if parts.http is not None and workload.items:
             made.append(Performer(parts.http.port, disk.marks, f"{name}.i", max(1, round(workload.items * share))))
     for each in made:
+        each.stored = workload.stored
         each.start()
     parts.senders += made
     return made

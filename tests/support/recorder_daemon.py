@@ -16,6 +16,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class Faults:
     flush: int = 0
     # Writes to let pass before the first that fails.
     after: int = 0
+    # Seconds that each flush takes: who answers before it is seen to.
+    slow: float = 0
     unreadable: list[tuple[int, int]] = field(default_factory=list)
     told: dict[str, int] = field(default_factory=lambda: {"write": 0, "flush": 0, "read": 0})
 
@@ -98,6 +101,7 @@ class RecordedFile(mfusepy.Operations):
             return len(data)
 
     def fsync(self, path: str, datasync: int, fh: Any) -> int:
+        time.sleep(self._faults.slow)
         with self._one:
             if self._faults.strike("flush"):
                 raise mfusepy.FuseOSError(errno.EIO)
