@@ -32,6 +32,10 @@ commit_seconds = Histogram("vna_commit_seconds", "Time of one batch, seconds", b
 audit_lost_total = Counter("vna_audit_lost", "Audit events that the disk did not take")
 sweep_sent_total = Counter("vna_sweep_sent", "Entries that the sweeper sent again")
 worker_deaths_total = Counter("vna_worker_deaths", "Workers found dead with entries in hand")
+damage_total = Counter("vna_damage", "Things found wrong with what is stored", ["wrong"])
+verified_total = Counter("vna_verified", "Stored instances that were read and compared")
+verified_bytes = Counter("vna_verified_bytes", "Bytes of them")
+damaged_keys = Gauge("vna_damaged_keys", "Keys with which something is wrong now", multiprocess_mode="mostrecent")
 spool_entries = Gauge("vna_spool_entries", "Entries in the spool at the last sweep", multiprocess_mode="mostrecent")
 spool_oldest_seconds = Gauge(
     "vna_spool_oldest_seconds", "Age of the oldest entry at the last sweep", multiprocess_mode="mostrecent"

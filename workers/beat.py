@@ -17,6 +17,7 @@ from vna.queue.celery_queue import broker_conf, direct_queue
 from workers.routing import (
     HEARTBEAT_TASK,
     LIFECYCLE,
+    SCRUB_TASK,
     SEAL_TASK,
     SWEEP_TASK,
     TIERS_TASK,
@@ -29,6 +30,7 @@ from workers.routing import (
 _HEARTBEAT_SECONDS = 15
 _WORKLIST_SECONDS = 3600
 _TIERS_SECONDS = 30
+_SCRUB_SECONDS = 30
 
 
 def make_app(settings: Settings) -> Celery:
@@ -83,6 +85,12 @@ def schedule(settings: Settings) -> dict[str, Any]:
             "task": WORKLIST_TASK,
             "schedule": timedelta(seconds=_WORKLIST_SECONDS),
             "options": {"queue": LIFECYCLE, "expires": 2 * _WORKLIST_SECONDS},
+        }
+    if settings.store.verify_bytes_second:
+        orders["scrub"] = {
+            "task": SCRUB_TASK,
+            "schedule": timedelta(seconds=_SCRUB_SECONDS),
+            "options": {"queue": LIFECYCLE, "expires": 2 * _SCRUB_SECONDS},
         }
     return orders
 

@@ -31,6 +31,7 @@ SEAL_TASK = "vna.audit.seal"
 WORKLIST_TASK = "vna.worklist.expire"
 HEARTBEAT_TASK = "vna.lifecycle.heartbeat"
 TIERS_TASK = "vna.lifecycle.tiers"
+SCRUB_TASK = "vna.lifecycle.scrub"
 
 
 def sweep_queue(spool_id: str) -> str:

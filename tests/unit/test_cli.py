@@ -27,6 +27,7 @@ COMMANDS = (
     "quarantine",
     "deletion",
     "reindex",
+    "verify",
     "audit",
     "user",
     "key",

@@ -19,6 +19,7 @@ _COMMANDS = {
     "quarantine": ("vna.cli.quarantine", "List, show, retry or drop what could not be stored."),
     "deletion": ("vna.cli.deletion", "List and withdraw requests to delete."),
     "reindex": ("vna.cli.reindex", "Rebuild the index from the object store."),
+    "verify": ("vna.cli.verify", "Compare what is stored with what was received."),
     "audit": ("vna.cli.audit", "Read, check and export the audit trail."),
     "user": ("vna.cli.user", "Add, change and disable the people who may sign in."),
     "key": ("vna.cli.key", "Make and remove API keys for machines."),
