@@ -3,9 +3,10 @@
 A worker that could not acknowledge stops working. An acknowledgement that
 fails, since the broker froze or died just then, is logged by Celery and
 otherwise passed over. The message goes on counting as in work, and with a
-prefetch of one the worker, connected and alive, never takes another. Here the place is given back although the broker was not told. The
-broker gives the message out again after the visibility timeout; that it was
-done already does no harm.
+prefetch of one the worker, connected and alive, never takes another. Here the
+place is given back although the broker was not told. The broker gives the
+message out again after the visibility timeout; that it was done already does no
+harm.
 
 A worker that meets a full broker ends, and ends again when it is started. Here
 that counts as a lost connection: Celery connects anew, and room is made before
