@@ -1,19 +1,27 @@
 """Beat: sends the orders that come by the clock. It knows tasks by name alone, so it imports none of their work.
 
 ``celery -A workers.beat beat`` asks for ``app``, which is made then.
+
+An order expires, but it is a worker that throws the expired ones away. So beat
+sends none to a queue where some wait: while no worker serves it, orders of weeks
+would fill the broker.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
+import structlog
 from celery import Celery, signals
+from celery.beat import PersistentScheduler
 
 from vna import observability
 from vna.config import Settings
 from vna.config import settings as configured
-from vna.queue.celery_queue import broker_conf, direct_queue
+from vna.domain.errors import ArchiveError
+from vna.ports.queue import Queue
+from vna.queue.celery_queue import CeleryQueue, broker_conf, direct_queue
 from workers.routing import (
     HEARTBEAT_TASK,
     LIFECYCLE,
@@ -27,6 +35,10 @@ from workers.routing import (
     sweep_queue,
 )
 
+log = structlog.get_logger(__name__)
+
+# Orders in a queue beyond which no more are sent to it.
+_MOST_ORDERS = 20
 _HEARTBEAT_SECONDS = 15
 _WORKLIST_SECONDS = 3600
 _TIERS_SECONDS = 30
@@ -44,6 +56,7 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.5, "interval_max": 1},
         beat_schedule=schedule(settings),
+        beat_scheduler=scheduler_class(CeleryQueue(settings.broker_url, settings.queue)),
     )
 
     def set_up_logging(**_: Any) -> None:
@@ -51,6 +64,31 @@ def make_app(settings: Settings) -> Celery:
 
     signals.setup_logging.connect(set_up_logging, weak=False)
     return app
+
+
+def scheduler_class(queue: Queue) -> type[PersistentScheduler]:
+    """Return Celery's scheduler, which leaves a queue alone that nobody serves."""
+
+    class OrderScheduler(PersistentScheduler):
+        """Sends no order to a queue in which some wait."""
+
+        unserved: ClassVar[set[str]] = set()
+
+        def apply_entry(self, entry: Any, producer: Any = None) -> None:
+            """Send an order, unless its queue is not served."""
+            name = entry.options["queue"]
+            try:
+                deep = queue.depth(name) >= _MOST_ORDERS
+            except ArchiveError:
+                deep = False  # sending it meets the same error, and tells it
+            if deep and name not in self.unserved:
+                log.warning("no worker serves a queue; no more orders are sent to it", queue=name)
+                self.unserved.add(name)
+            if not deep:
+                self.unserved.discard(name)
+                super().apply_entry(entry, producer)
+
+    return OrderScheduler
 
 
 def schedule(settings: Settings) -> dict[str, Any]:

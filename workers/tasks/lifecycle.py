@@ -80,7 +80,7 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
         if removed:
             log.info("worklist", removed=removed)
 
-    app.task(name=HEARTBEAT_TASK)(heartbeat)
-    app.task(name=WORKLIST_TASK)(expire_work_items)
-    app.task(name=TIERS_TASK)(count_tiers)
-    app.task(name=SCRUB_TASK)(verify_stored)
+    app.task(name=HEARTBEAT_TASK, shared=False)(heartbeat)
+    app.task(name=WORKLIST_TASK, shared=False)(expire_work_items)
+    app.task(name=TIERS_TASK, shared=False)(count_tiers)
+    app.task(name=SCRUB_TASK, shared=False)(verify_stored)
