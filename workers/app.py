@@ -25,7 +25,7 @@ from vna.queue.celery_queue import broker_conf, direct_queue
 from workers import transport
 from workers.process import WorkerProcess
 from workers.routing import LIFECYCLE, SWEEP_TASK, queue_names
-from workers.tasks import audit, ingest, lifecycle
+from workers.tasks import audit, commitment, ingest, lifecycle
 
 # A child that has grown past this is replaced after its task, in KiB.
 _MAX_MEMORY_KIB = 384 * 1024
@@ -43,6 +43,7 @@ def make_app(settings: Settings, process: WorkerProcess | None = None) -> Celery
     ingest.register(app, held)
     lifecycle.register(app, held, settings)
     audit.register(app, held)
+    commitment.register(app, held, settings)
 
     def set_up_logging(**_: Any) -> None:
         observability.configure(settings.log)

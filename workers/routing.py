@@ -21,6 +21,8 @@ SWEEP_TASK = "vna.ingest.sweep"
 SEAL_TASK = "vna.audit.seal"
 WORKLIST_TASK = "vna.worklist.expire"
 HEARTBEAT_TASK = "vna.lifecycle.heartbeat"
+COMMITMENT_TASK = "vna.commitment.deliver"
+COMMITMENT_WATCH_TASK = "vna.commitment.watch"
 TIERS_TASK = "vna.lifecycle.tiers"
 
 
