@@ -93,7 +93,7 @@ class Commitments:
             found |= again
         failures = {place: verdict.reason for place, verdict in verdicts.items() if verdict.reason}
         studies = Counter((fact.study, fact.sop_class) for facts in found.values() for fact in facts)
-        return Result(failures, [(study, sop_class, count) for (study, sop_class), count in studies.items()])
+        return Result(failures, tuple((study, sop_class, count) for (study, sop_class), count in studies.items()))
 
     def seen(self, own: Callable[[], Note] | None = None) -> list[Note]:
         """Return what was last seen of each spool; ``own`` looks at that of this host now."""

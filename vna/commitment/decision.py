@@ -46,7 +46,7 @@ class Result:
     """What a request comes to: reasons of those that failed by their place, and how many of what study were found."""
 
     failures: Mapping[int, int]
-    studies: Sequence[tuple[str, str, int]] = ()
+    studies: tuple[tuple[str, str, int], ...] = ()
 
 
 COMMITTED = Verdict(0)

@@ -16,6 +16,7 @@ touches nothing of the new.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -142,10 +143,13 @@ class Records:
         found = self._read(list(last.values()))
         for folder, key in asked.items():
             state = found.get(last.get(folder, ""))
+            if state is None and folder in last:
+                continue  # it cannot be read, which was told
             generation = _number(key)
             if state is None or state.generation < generation:
                 # Whoever wrote the request died before its state.
-                state = self._begun(folder.rpartition("/")[2], generation, state)
+                with _passing_over(key):
+                    state = self._begun(folder.rpartition("/")[2], generation, state)
             if state is not None:
                 yield state
 
@@ -242,7 +246,9 @@ class Records:
     def ended(self) -> Iterator[State]:
         """Yield the last state of each transaction that was ended."""
         for info in self._objects.list(_DONE):
-            done = self.done(info.key.removeprefix(_DONE).removesuffix(".json"))
+            done = None
+            with _passing_over(info.key):
+                done = self.done(info.key.removeprefix(_DONE).removesuffix(".json"))
             if done is not None:
                 yield done.state
 
@@ -308,6 +314,15 @@ class Records:
         return found
 
 
+@contextmanager
+def _passing_over(key: str) -> Iterator[None]:
+    """Tell of a document that cannot be read, and leave it: the others do not wait for it."""
+    try:
+        yield
+    except IntegrityError as error:
+        log.warning("a commitment cannot be read, and stays", key=key, error=str(error))
+
+
 def _named(state: State, prefix: str) -> bool:
     return state.id.startswith(prefix) or state.transaction.startswith(prefix)
 
@@ -341,4 +356,4 @@ def _result_json(result: Result) -> dict[str, Any]:
 
 def _result_of(found: dict[str, Any]) -> Result:
     failures = {int(place): int(reason) for place, reason in found["failures"]}
-    return Result(failures, [(study, sop_class, count) for study, sop_class, count in found["studies"]])
+    return Result(failures, tuple((study, sop_class, count) for study, sop_class, count in found["studies"]))

@@ -191,7 +191,7 @@ class CommitmentService:
                 state = records.change(state, state.decided(now, result).leased(now, _ANSWER_SECONDS), result)
             else:
                 state = records.change(state, state.leased(now, _ANSWER_SECONDS))
-            if channel.pending():
+            if self._goes_on(channel):
                 self._leave(state, "the requestor went on before the result was known")
                 return
             self._send(channel, request, state, result, context)
@@ -207,7 +207,7 @@ class CommitmentService:
         """Return what becomes of the instances, ``None`` if some are waited for when the time is over."""
 
         def step() -> None:
-            if time.monotonic() >= until or channel.pending():
+            if time.monotonic() >= until or self._goes_on(channel):
                 raise _InterruptedError
 
         spool = self._archive.spool
@@ -220,11 +220,15 @@ class CommitmentService:
             if result is not None:
                 return result
             end = min(until, time.monotonic() + pause)
-            while time.monotonic() < end and not channel.pending():
+            while time.monotonic() < end and not self._goes_on(channel):
                 time.sleep(0.02)
             if end >= until:
                 return None
             pause = min(_LONGEST_PAUSE, pause * 2)
+
+    def _goes_on(self, channel: Channel) -> bool:
+        """Whether the requestor has said something else, or pynetdicom had read it before."""
+        return channel.pending() or not self._assoc.dimse.msg_queue.empty()
 
     def _send(
         self, channel: Channel, request: Request, state: State, result: Result, context: PresentationContext
