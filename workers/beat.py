@@ -23,6 +23,8 @@ from vna.domain.errors import ArchiveError
 from vna.ports.queue import Queue
 from vna.queue.celery_queue import CeleryQueue, broker_conf, direct_queue
 from workers.routing import (
+    COMMITMENT_TASK,
+    COMMITMENT_WATCH_TASK,
     HEARTBEAT_TASK,
     LIFECYCLE,
     SCRUB_TASK,
@@ -118,6 +120,8 @@ def schedule(settings: Settings) -> dict[str, Any]:
             "options": {"queue": LIFECYCLE, "expires": 2 * _TIERS_SECONDS},
         },
     }
+    if settings.commitment.enabled:
+        orders |= _commitment(settings)
     if settings.worklist.keep_days:
         orders["worklist"] = {
             "task": WORKLIST_TASK,
@@ -131,6 +135,17 @@ def schedule(settings: Settings) -> dict[str, Any]:
             "options": {"queue": LIFECYCLE, "expires": 2 * _SCRUB_SECONDS},
         }
     return orders
+
+
+def _commitment(settings: Settings) -> dict[str, Any]:
+    """Return the orders of storage commitment: one for any worker, and one for those that see the spool."""
+    every = timedelta(seconds=settings.commitment.check_seconds)
+    queues = {COMMITMENT_TASK: LIFECYCLE, COMMITMENT_WATCH_TASK: ingest_queue(settings.spool.id)}
+    expires = max(2 * settings.commitment.check_seconds, 30)
+    return {
+        task: {"task": task, "schedule": every, "options": {"queue": queue, "expires": expires}}
+        for task, queue in queues.items()
+    }
 
 
 def __getattr__(name: str) -> Any:

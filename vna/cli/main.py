@@ -17,6 +17,7 @@ _COMMANDS = {
     "echo": ("vna.cli.echo", "Ask an application entity whether it answers (C-ECHO)."),
     "spool": ("vna.cli.spool", "List what is received but not yet stored."),
     "quarantine": ("vna.cli.quarantine", "List, show, retry or drop what could not be stored."),
+    "commitment": ("vna.cli.commitment", "List, show, retry or drop storage commitments."),
     "deletion": ("vna.cli.deletion", "List and withdraw requests to delete."),
     "reindex": ("vna.cli.reindex", "Rebuild the index from the object store."),
     "verify": ("vna.cli.verify", "Compare what is stored with what was received."),
