@@ -1,0 +1,148 @@
+"""Crash states by the thousand, and faults by the hundred: ``python -m tests.faults.campaign --states N --faults N``.
+
+Every state and every fault has a seed, so that each can be made again. Ends with 1 if anything was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+
+from tests.support.crash_judge import Judge
+from tests.support.crash_states import CrashStates
+from tests.support.crash_workloads import WORKLOADS, play
+from tests.support.disk_faults import FAULTS, suffer
+from tests.support.mounts import work_folder
+from tests.support.recorded_disk import SIZES, recorded_disk
+
+_STATES_OF_ONE = 250
+_JUDGES = 2
+_SHOWN = 20
+_SITUATIONS = [(workload, kind) for kind in SIZES for workload in WORKLOADS]
+_SUFFERERS = [("worker", "ext4"), ("worker", "xfs"), ("whole", "ext4"), ("dimse", "xfs"), ("stow", "ext4")]
+
+
+@dataclass
+class Score:
+    """What was looked at, and what was wrong."""
+
+    seed: int
+    begun: float = field(default_factory=time.monotonic)
+    states: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    promises: int = 0
+    wrong: list[str] = field(default_factory=list)
+    state_seconds: float = 0
+
+    def add(self, name: str, problems: list[str]) -> None:
+        for problem in problems[:2]:
+            if len(self.wrong) < _SHOWN:
+                print(f"  WRONG {name}: {problem.strip().splitlines()[0][:150]} … {problem.strip()[-150:]}", flush=True)
+        if problems:
+            self.wrong.append(name)
+
+    def summary(self) -> str:
+        """Return the figures for ``docs/faults.md``."""
+        minutes = (time.monotonic() - self.begun) / 60
+        rows = [f"| states, {name} | {count} |" for name, count in sorted(self.states.items())]
+        rows += [f"| faults, {name} | {count} |" for name, count in sorted(self.faults.items())]
+        rate = self.states.total() / self.state_seconds if self.state_seconds else 0
+        return "\n".join(
+            [
+                "| | |",
+                "|---|---|",
+                *rows,
+                f"| crash states | {self.states.total()}, {rate:.1f} a second |",
+                f"| faults | {self.faults.total()} |",
+                f"| acknowledgements looked for | {self.promises} |",
+                f"| **not as promised** | **{len(self.wrong)}** |",
+                f"| how long | {minutes:.0f} min, seed {self.seed}, Linux {platform.release()} |",
+            ]
+        )
+
+
+def _states_of(folder: Path, workload: str, kind: str, seed: int, count: int, score: Score) -> None:
+    """Record one run of a workload, and judge states of its disk."""
+    with recorded_disk(folder / "disk", kind) as disk:
+        play(WORKLOADS[workload], disk, seed)
+    begun = time.monotonic()
+    states = CrashStates(folder / "disk", folder)
+    boots = random.Random(seed)
+    judges: SimpleQueue[Judge] = SimpleQueue()
+    made = [Judge(folder / f"state{number}.img", kind, SIZES[kind]) for number in range(_JUDGES)]
+    for each in made:
+        judges.put(each)
+
+    def judged(each: Judge, marks: list[str], boot: str, name: str) -> None:
+        try:
+            score.add(name, each.judge(marks, boot))
+        finally:
+            judges.put(each)
+
+    with ThreadPoolExecutor(_JUDGES) as pool:
+        waiting = []
+        for cut, choice in states.sample(seed, count):
+            each = judges.get()
+            state = states.make(cut, choice, each.image)
+            marks, boot = states.log.marks(cut), boots.choice(["another", "same"])
+            score.promises += sum(mark.split(" ")[0] in {"acknowledged", "changed", "sealed"} for mark in marks)
+            name = f"{workload} {kind} seed {seed} state {state.name} ({boot} boot)"
+            waiting.append(pool.submit(judged, each, marks, boot, name))
+        for one in waiting:
+            one.result()
+    for each in made:
+        each.close()
+    score.states[f"{workload}, {kind}"] += count
+    score.state_seconds += time.monotonic() - begun
+
+
+def _rounds(states: int) -> Iterator[tuple[str, str, int]]:
+    """Yield what to record, and how many states to make of it."""
+    number = 0
+    while states > 0:
+        count = min(states, _STATES_OF_ONE)
+        yield *_SITUATIONS[number % len(_SITUATIONS)], count
+        states -= count
+        number += 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--states", type=int, default=10_000)
+    parser.add_argument("--faults", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--summary", type=Path, help="file to write the summary to")
+    given = parser.parse_args()
+    score = Score(given.seed)
+    source = random.Random(given.seed)
+    print(f"seed {given.seed}", flush=True)
+    for workload, kind, count in _rounds(given.states):
+        with work_folder() as folder:
+            _states_of(folder, workload, kind, source.randrange(1 << 30), count, score)
+        done, seconds = score.states.total(), score.state_seconds
+        print(f"{done} states, {len(score.wrong)} wrong, {done / seconds:.1f} a second: {workload} {kind}", flush=True)
+    for number in range(given.faults):
+        fault = list(FAULTS)[number % len(FAULTS)]
+        workload, kind = source.choice(_SUFFERERS)
+        seed = source.randrange(1 << 30)
+        with work_folder() as folder:
+            score.add(f"{fault} {workload} {kind} seed {seed}", suffer(folder, fault, workload, kind, seed))
+        score.faults[fault] += 1
+        print(f"{number + 1} faults, {len(score.wrong)} wrong: {fault} {workload} {kind}", flush=True)
+    print(score.summary())
+    if given.summary:
+        given.summary.write_text(score.summary() + "\n")
+    return 1 if score.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
