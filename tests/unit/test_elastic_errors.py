@@ -46,7 +46,9 @@ def test_each_failure_has_its_meaning(error: Exception, expected: type[ArchiveEr
     assert raised.value.retry is issubclass(expected, UnavailableError)
 
 
-@pytest.mark.parametrize("kind", ["search_phase_execution_exception", "parsing_exception", "illegal_argument_exception"])
+@pytest.mark.parametrize(
+    "kind", ["search_phase_execution_exception", "parsing_exception", "illegal_argument_exception"]
+)
 def test_a_query_may_be_refused_for_what_it_is(kind: str) -> None:
     with pytest.raises(InvalidQueryError), query_errors("test"):
         raise api_error(400, kind)

@@ -124,7 +124,9 @@ def test_all_parts_tell_of_the_loss(archive: Archive) -> None:
     lose_index(archive)
     said = look(archive)["index"]
     assert not said["ok"]
-    assert said["text"].startswith("the index was lost: 2 objects in the store, run `vna reindex`; found are 0 patients")
+    assert said["text"].startswith(
+        "the index was lost: 2 objects in the store, run `vna reindex`; found are 0 patients"
+    )
     part = view_operations._index(archive)
     assert (part.ok, part.value) == (False, "lost")
 

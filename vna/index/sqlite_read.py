@@ -22,9 +22,7 @@ _LOCATIONS = (
 )
 
 
-def keys(
-    connection: sqlite3.Connection, query: Query, after: tuple[Any, ...] | None = None
-) -> list[tuple[Any, ...]]:
+def keys(connection: sqlite3.Connection, query: Query, after: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
     """Return the keys of a query's page in order, each with the number of a row at its end."""
     sql = sqlite_query.keys(query, after)
     sqlite_query.check_text(sql)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from vna.domain.query import AnyOf, Criterion, Hit, Level, Query, Selector
 from vna.domain.records import Location
-from vna.index import sqlite_query, sqlite_read, sqlite_rows
+from vna.index import sqlite_read, sqlite_rows
 from vna.index.sqlite_files import Files, Session
 
 RUN = 50_000

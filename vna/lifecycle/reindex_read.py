@@ -15,7 +15,6 @@ import structlog
 from vna.domain.errors import (
     ArchiveError,
     ConfigurationError,
-    IntegrityError,
     NewerVersionError,
     NotFoundError,
     OutOfResourcesError,
@@ -133,7 +132,10 @@ class Reader:
             log.warning("a batch cannot be read; its documents are read alone", error=str(error))
             return [read for one in listed for read in self._alone(one)]
         return [
-            read for one, (_, data) in zip(listed, found, strict=True) if data is not None for read in self._of(one, data)
+            read
+            for one, (_, data) in zip(listed, found, strict=True)
+            if data is not None
+            for read in self._of(one, data)
         ]
 
     def repair(self, info: ObjectInfo) -> list[Read]:
@@ -147,7 +149,8 @@ class Reader:
             if built is None:
                 return []
             if built.instance.key != info.key:
-                raise IntegrityError(f"the bytes belong to the key {built.instance.key}")
+                self._unreadable(info.key, f"the bytes belong to the key {built.instance.key}")
+                return []
             self._patience.call(lambda: self._objects.put(key, built.metadata, "application/dicom+json"))
         except Exception as error:
             if is_of_service(error):
