@@ -140,7 +140,7 @@ def schedule(settings: Settings) -> dict[str, Any]:
 def _commitment(settings: Settings) -> dict[str, Any]:
     """Return the orders of storage commitment: one for any worker, and one for those that see the spool."""
     every = timedelta(seconds=settings.commitment.check_seconds)
-    queues = {COMMITMENT_TASK: LIFECYCLE, COMMITMENT_WATCH_TASK: ingest_queue(settings.spool.id)}
+    queues = {COMMITMENT_TASK: LIFECYCLE, COMMITMENT_WATCH_TASK: sweep_queue(settings.spool.id)}
     expires = max(2 * settings.commitment.check_seconds, 30)
     return {
         task: {"task": task, "schedule": every, "options": {"queue": queue, "expires": expires}}
