@@ -17,16 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import orjson
 import structlog
 
-from vna.commitment import request as requests
-from vna.commitment import state as states
+from vna.commitment import documents
 from vna.commitment.decision import Result
+from vna.commitment.documents import Done
 from vna.commitment.request import Request
 from vna.commitment.state import DECIDING, State
 from vna.domain.errors import ConflictError, IntegrityError, NotFoundError
@@ -42,15 +40,6 @@ _MOST_KNOWN = 10_000
 # Revisions are kept so long that nobody still believes an old one to be the last.
 _REVISION_SECONDS = 3600
 _TRIES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A transaction that was ended: its last state, what was asked, and what it came to, if that was ever known."""
-
-    state: State
-    request: Request
-    result: Result | None
 
 
 class Records:
@@ -97,8 +86,8 @@ class Records:
             if done is not None and done.request.digest != request.digest:
                 return self.create(replace(request, duplicate=True), lease_seconds)
             revision = 1 + max(known.revision if known else 0, done.state.revision if done else 0)
-            data = orjson.dumps(requests.to_json(request))
-            self._objects.put(f"{_OPEN}{request.id}/request-{revision:08d}.json", data, _JSON)
+            key = f"{_OPEN}{request.id}/request-{revision:08d}.json"
+            self._objects.put(key, documents.dump_request(request), _JSON)
             now = now_us()
             begun = State(
                 request.id,
@@ -181,25 +170,21 @@ class Records:
     def request(self, state: State) -> Request:
         """Return what was asked; raises ``NotFoundError`` if the transaction was ended and cleared up."""
         key = f"{_OPEN}{state.id}/request-{state.generation:08d}.json"
-        return _request(key, self._objects.get(key))
+        return documents.parse_request(key, self._objects.get(key))
 
     def result(self, state: State) -> Result:
         """Return what became of the instances; raises ``NotFoundError`` if that is not known, or cleared up."""
         key = _state_key(state.id, state.result)
-        result = _result(key, self._objects.get(key))
-        if result is None:
-            raise NotFoundError(f"{key} has no result")
-        return result
+        return documents.parse_result(key, self._objects.get(key))
 
     def clear_up(self, state: State) -> None:
         """Note the end of a transaction, and remove what was kept while it was open."""
         try:
-            request = requests.to_json(self.request(state))
+            request = self.request(state)
         except NotFoundError:
             return
-        result = _result_json(self.result(state)) if state.result else None
-        document = {"state": states.to_json(state), "request": request, "result": result}
-        self._objects.replace(f"{_DONE}{state.id}.json", orjson.dumps(document))
+        done = Done(state, request, self.result(state) if state.result else None)
+        self._objects.replace(f"{_DONE}{state.id}.json", documents.dump_done(done))
         keys = [info.key for info in self._objects.list(f"{_OPEN}{state.id}/")]
         # The request first: what is left without one is rubbish.
         for key in sorted(keys, key=lambda key: "/request-" not in key):
@@ -231,17 +216,9 @@ class Records:
         """Return a transaction that was ended, ``None`` if there is none of that id."""
         key = f"{_DONE}{name}.json"
         try:
-            found = orjson.loads(self._objects.get(key))
-            result = found["result"]
-            return Done(
-                states.from_json(found["state"]),
-                requests.from_json(found["request"]),
-                None if result is None else _result_of(result),
-            )
+            return documents.parse_done(key, self._objects.get(key))
         except NotFoundError:
             return None
-        except (ValueError, TypeError, KeyError) as error:
-            raise IntegrityError(f"{key} is no commitment: {error}") from error
 
     def ended(self) -> Iterator[State]:
         """Yield the last state of each transaction that was ended."""
@@ -274,7 +251,7 @@ class Records:
         """Return the state of a request that has none yet: nothing was done about it."""
         key = f"{_OPEN}{name}/request-{generation:08d}.json"
         try:
-            request = _request(key, self._objects.get(key))
+            request = documents.parse_request(key, self._objects.get(key))
         except NotFoundError:
             return None
         return State(
@@ -293,8 +270,7 @@ class Records:
 
     def _put(self, state: State, result: Result | None = None) -> State:
         key = _state_key(state.id, state.revision)
-        document = states.to_json(state) | ({"result_of": _result_json(result)} if result is not None else {})
-        if not self._objects.put(key, orjson.dumps(document), _JSON):
+        if not self._objects.put(key, documents.dump_state(state, result), _JSON):
             raise ConflictError(f"{key} was written by somebody else")
         return state
 
@@ -303,14 +279,9 @@ class Records:
             self._known.clear()
         found = {key: self._known[key] for key in keys if key in self._known}
         for key, data in self._objects.get_many([key for key in keys if key not in found]):
-            if data is None:
-                continue
-            try:
-                document = orjson.loads(data)
-                document.pop("result_of", None)
-                found[key] = self._known[key] = states.from_json(document)
-            except (ValueError, TypeError, AttributeError) as error:
-                log.warning("a commitment cannot be read, and stays", key=key, error=str(error))
+            with _passing_over(key):
+                if data is not None:
+                    found[key] = self._known[key] = documents.parse_state(key, data)
         return found
 
 
@@ -333,27 +304,3 @@ def _state_key(name: str, revision: int) -> str:
 
 def _number(key: str) -> int:
     return int(key.rpartition("-")[2].removesuffix(".json"))
-
-
-def _request(key: str, data: bytes) -> Request:
-    try:
-        return requests.from_json(orjson.loads(data))
-    except (ValueError, TypeError, KeyError) as error:
-        raise IntegrityError(f"{key} is no request for a commitment: {error}") from error
-
-
-def _result(key: str, data: bytes) -> Result | None:
-    try:
-        found = orjson.loads(data).get("result_of")
-        return None if found is None else _result_of(found)
-    except (ValueError, TypeError, KeyError) as error:
-        raise IntegrityError(f"{key} is no state of a commitment: {error}") from error
-
-
-def _result_json(result: Result) -> dict[str, Any]:
-    return {"failures": [list(pair) for pair in sorted(result.failures.items())], "studies": list(result.studies)}
-
-
-def _result_of(found: dict[str, Any]) -> Result:
-    failures = {int(place): int(reason) for place, reason in found["failures"]}
-    return Result(failures, tuple((study, sop_class, count) for study, sop_class, count in found["studies"]))
