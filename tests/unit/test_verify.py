@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from tests.support.instances import ORIGIN, part10
 from vna.cli.verify import command
+from vna.config import Settings, StoreSettings
 from vna.domain.identity import metadata_key
 from vna.domain.origin import now_us
 from vna.domain.records import IndexedInstance
@@ -27,6 +28,7 @@ from vna.lifecycle import scrub, verify
 from vna.lifecycle.verify import Verified, Verifier, troubles
 from vna.ports.objects import Put
 from vna.store.folder import FolderStore
+from workers.beat import schedule
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,11 @@ def test_a_round_ends_the_facts_of_what_is_gone(kept: Kept, monkeypatch: pytest.
     assert troubles(kept.objects) == []
     # The next round begins a day after the last one did.
     assert scrub.advance(kept.objects, kept.index, 1 << 20) == (Verified(), None)
+
+
+def test_it_is_sent_by_the_clock_unless_it_is_turned_off() -> None:
+    assert "scrub" in schedule(Settings())
+    assert "scrub" not in schedule(Settings(store=StoreSettings(verify_bytes_second=0)))
 
 
 def test_the_command_tells_what_is_wrong(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
