@@ -8,14 +8,14 @@ knows that what is missing is nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
 from vna.domain.origin import now_us
-from vna.ingest.spool import SpoolEntry
+from vna.ingest.spool import Spool
 from vna.ports.objects import ObjectStore
 
 _PREFIX = "commitments/spools/"
@@ -27,12 +27,12 @@ OldestWaiting = Callable[[], float | None]
 """When the oldest entry of the spool of this host was received, seconds since 1970 UTC; ``None`` if it is empty."""
 
 
-def oldest_of(entries: Callable[[], Iterable[SpoolEntry]]) -> OldestWaiting:
+def oldest_of(spool: Spool) -> OldestWaiting:
     """Return what tells the age of a spool's oldest entry."""
 
     def oldest() -> float | None:
-        found = min((entry.received_us for entry in entries()), default=None)
-        return None if found is None else found / 1e6
+        found = spool.count().oldest_us
+        return found / 1e6 if found else None
 
     return oldest
 

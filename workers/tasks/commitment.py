@@ -52,7 +52,7 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
         commitments = archive.commitments
         try:
             wanted = any(state.phase == DECIDING for state in commitments.records.open())
-            commitments.notes.write(settings.spool.id, oldest_of(archive.spool.entries), wanted=wanted)
+            commitments.notes.write(settings.spool.id, oldest_of(archive.spool), wanted=wanted)
         except ArchiveError as error:
             log.warning("what is in the spool is not written down", error=str(error))
 

@@ -210,8 +210,7 @@ class CommitmentService:
             if time.monotonic() >= until or self._goes_on(channel):
                 raise _InterruptedError
 
-        spool = self._archive.spool
-        oldest = oldest_of(spool.entries)
+        oldest = oldest_of(self._archive.spool)
         own: Callable[[], Any] = lambda: see(self._archive.settings.spool.id, oldest)  # noqa: E731 - a name for it says less
         pause = _FIRST_PAUSE
         while True:
