@@ -9,6 +9,8 @@ from vna.config import Settings
 
 # A gateway needs no parser and a client no committer: what is not used is not imported.
 if TYPE_CHECKING:
+    from vna.commitment.commitments import Commitments
+    from vna.commitment.deliver import Deliverer
     from vna.deidentify.dataset import Deidentifier
     from vna.deidentify.patients import PatientLookup
     from vna.domain.audit import Participant
@@ -246,6 +248,31 @@ class Archive:
         from vna.workitems.worklist import Worklist
 
         return Worklist(self.objects, expressions)
+
+    @cached_property
+    def commitments(self) -> Commitments:
+        """The transactions of storage commitment."""
+        from vna.commitment.commitments import Commitments, Patience
+        from vna.commitment.lookup import Lookup
+        from vna.commitment.records import Records
+        from vna.commitment.waiting import SpoolNotes
+
+        settings = self.settings.commitment
+        patience = Patience(3600.0 * settings.wait_hours, 86400.0 * settings.retry_days)
+        lookup = Lookup(self.index, self.objects)
+        return Commitments(Records(self.objects), lookup, SpoolNotes(self.objects), patience)
+
+    @cached_property
+    def commitment_deliverer(self) -> Deliverer:
+        """What reports the results of storage commitment."""
+        from vna.commitment.audited import note_ended
+        from vna.commitment.deliver import Deliverer
+        from vna.peers.commitment import CommitmentPeers
+
+        settings = self.settings
+        peers = CommitmentPeers(settings.dimse, settings.commitment.answer_seconds)
+        on_end = note_ended(self.audit, self.process, self.audit_patients)
+        return Deliverer(self.commitments, peers.connect, settings.dimse.ae_title, on_end)
 
     @cached_property
     def audit(self) -> Recorder:

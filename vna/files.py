@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -51,3 +52,16 @@ def write_durably(path: Path, data: bytes) -> None:
             os.unlink(draft)
         raise
     sync_folder(path.parent)
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview, position: int) -> None:
+    """Write all of some bytes at a position, however little the kernel takes at once; raises ``OSError``."""
+    done = os.pwrite(fd, data, position)
+    if done == len(data):
+        return
+    view = memoryview(data)
+    while done < len(view):
+        count = os.pwrite(fd, view[done:], position + done)
+        if not count:
+            raise OSError(errno.EIO, "nothing more is taken")
+        done += count

@@ -29,9 +29,17 @@ hints_dropped_total = Counter("vna_hints_dropped", "Entries the queue was not to
 committed_total = Counter("vna_committed", "Spool entries by what became of them", ["outcome"])
 committed_bytes = Counter("vna_committed_bytes", "Bytes of committed instances")
 commit_seconds = Histogram("vna_commit_seconds", "Time of one batch, seconds", buckets=_SECONDS)
+commitments_total = Counter("vna_commitments", "Storage commitments by what became of them", ["outcome"])
+commitments_open = Gauge(
+    "vna_commitments_open", "Storage commitments not reported yet, at the last look", multiprocess_mode="mostrecent"
+)
 audit_lost_total = Counter("vna_audit_lost", "Audit events that the disk did not take")
 sweep_sent_total = Counter("vna_sweep_sent", "Entries that the sweeper sent again")
 worker_deaths_total = Counter("vna_worker_deaths", "Workers found dead with entries in hand")
+damage_total = Counter("vna_damage", "Things found wrong with what is stored", ["wrong"])
+verified_total = Counter("vna_verified", "Stored instances that were read and compared")
+verified_bytes = Counter("vna_verified_bytes", "Bytes of them")
+damaged_keys = Gauge("vna_damaged_keys", "Keys with which something is wrong now", multiprocess_mode="mostrecent")
 spool_entries = Gauge("vna_spool_entries", "Entries in the spool at the last sweep", multiprocess_mode="mostrecent")
 spool_oldest_seconds = Gauge(
     "vna_spool_oldest_seconds", "Age of the oldest entry at the last sweep", multiprocess_mode="mostrecent"

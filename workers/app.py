@@ -28,7 +28,7 @@ from vna.queue.celery_queue import broker_conf, direct_queue
 from workers import room, transport
 from workers.process import WorkerProcess
 from workers.routing import LIFECYCLE, SWEEP_TASK, disposable_queues, queue_names, sweep_queue
-from workers.tasks import audit, ingest, lifecycle
+from workers.tasks import audit, commitment, ingest, lifecycle
 
 # A child that has grown past this is replaced after its task, in KiB.
 _MAX_MEMORY_KIB = 384 * 1024
@@ -47,6 +47,7 @@ def make_app(settings: Settings, process: WorkerProcess | None = None) -> Celery
     lifecycle.register(app, held, settings)
     audit.register(app, held)
     app.conf.worker_consumer = room.consumer_class(Archive(settings).queue, disposable_queues(settings))
+    commitment.register(app, held, settings)
 
     def set_up_logging(**_: Any) -> None:
         observability.configure(settings.log)

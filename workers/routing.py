@@ -30,7 +30,10 @@ PROBE_TASK = "vna.ingest.probe"
 SEAL_TASK = "vna.audit.seal"
 WORKLIST_TASK = "vna.worklist.expire"
 HEARTBEAT_TASK = "vna.lifecycle.heartbeat"
+COMMITMENT_TASK = "vna.commitment.deliver"
+COMMITMENT_WATCH_TASK = "vna.commitment.watch"
 TIERS_TASK = "vna.lifecycle.tiers"
+SCRUB_TASK = "vna.lifecycle.scrub"
 
 
 def sweep_queue(spool_id: str) -> str:

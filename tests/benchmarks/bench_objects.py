@@ -1,5 +1,7 @@
 """Puts and gets a second of each object store, for instances of 0.5 MB and documents of 10 kB.
 
+"instances" are what a worker puts: ranges of a spool's segment with a metadata document each, and their processor time.
+
 ``python -m tests.benchmarks.bench_objects [--count N] [--batch N] [ADAPTER ...]``. The line "plain" is
 the floor of this machine: files written one after the other with an fdatasync each, one fsync of their folder a batch.
 """
@@ -14,11 +16,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import xxhash
+
 from tests.support.s3 import PACKAGES, running
+from vna.domain.file_range import FileRange
 from vna.ports.objects import ObjectStore, Put
 from vna.store.folder import FolderStore
 from vna.store.s3 import S3Store
 
+DOCUMENT = 8_000
+PAGE = 4096
 SIZES = {"0.5 MB": 500_000, "10 kB": 10_000}
 ADAPTERS = ("plain", "folder", *PACKAGES)
 
@@ -58,6 +65,19 @@ def sources(folder: Path, data: bytes, count: int) -> list[Path]:
     return paths
 
 
+def segment(path: Path, data: bytes, count: int) -> list[FileRange]:
+    """Write the segment that a spool would hold, durable."""
+    checksum = xxhash.xxh3_64_intdigest(data)
+    with path.open("wb") as file:
+        places = []
+        for _ in range(count):
+            places.append(file.tell())
+            file.write(data.ljust(-(-len(data) // PAGE) * PAGE, b"\0"))
+        file.flush()
+        os.fdatasync(file.fileno())
+    return [FileRange(path, place, len(data), checksum) for place in places]
+
+
 def split(items: Sequence[Put], size: int) -> list[Sequence[Put]]:
     return [items[begin : begin + size] for begin in range(0, len(items), size)]
 
@@ -69,7 +89,17 @@ def measure(store: ObjectStore, folder: Path, length: int, count: int, batch: in
     from_bytes = [Put(f"{name}/bytes/{number}", data) for number in range(count)]
     from_files = [Put(f"{name}/files/{number}", path) for number, path in enumerate(paths)]
     single = [[Put(f"{name}/single/{number}", data)] for number in range(min(count, 50))]
-    result = {
+    ranges = segment(folder / f"{name}-segment", data, count)
+    document = os.urandom(DOCUMENT)
+    instances = [
+        [Put(f"{name}/ranges/{number}.dcm", source) for number, source in enumerated]
+        + [Put(f"{name}/ranges/{number}.json", document) for number, _ in enumerated]
+        for enumerated in (list(enumerate(ranges))[begin : begin + batch] for begin in range(0, count, batch))
+    ]
+    begun = time.process_time()
+    result = {"instances": rate(count, lambda: put_all(store, instances))}
+    result["cpu ms"] = (time.process_time() - begun) * 1000 / count
+    result |= {
         "bytes": rate(count, lambda: put_all(store, split(from_bytes, batch))),
         "files": rate(count, lambda: put_all(store, split(from_files, batch))),
         "one by one": rate(len(single), lambda: put_all(store, single)),
@@ -93,7 +123,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="objects of one put_batch")
     parser.add_argument("--folder", type=Path, help="where to work; default the temporary folder")
     options = parser.parse_args()
-    columns = ("bytes", "files", "one by one", "get_many")
+    columns = ("instances", "cpu ms", "bytes", "files", "one by one", "get_many")
     print(f"objects a second, batches of {options.batch}")
     print(f"{'adapter':<10} {'size':<8}" + "".join(f"{column:>12}" for column in columns))
     for adapter in options.adapters or ADAPTERS:
@@ -112,7 +142,10 @@ def main() -> None:
                     figures = measure_plain(folder / label, length, options.count, options.batch)
                 else:
                     figures = measure(store, folder, length, options.count, options.batch)
-                shown = (f"{figures[column]:>12.0f}" if column in figures else f"{'':>12}" for column in columns)
+                shown = (
+                    f"{figures[column]:>12.{2 if column == 'cpu ms' else 0}f}" if column in figures else f"{'':>12}"
+                    for column in columns
+                )
                 print(f"{adapter:<10} {label:<8}" + "".join(shown), flush=True)
 
 

@@ -19,6 +19,7 @@ from vna.domain.errors import OutOfResourcesError, UnavailableError
 from vna.ingest.hints import DEEPEST, INGEST_TASK, enqueue_entries, ingest_queue
 from vna.ingest.spool import SpoolEntry
 from vna.queue.celery_queue import client_url
+from workers.commands import worker_command
 from workers.routing import ingest_queues, keeper_queues
 
 _MEMORY = 24 << 20
@@ -134,8 +135,6 @@ def test_a_broker_full_of_what_is_not_ours_is_told_and_waited_for(archive: Archi
     oracle.spool(archive.receiver, [part10(number) for number in range(20)])
     log = archive.settings.data / "worker.log"
     archive.settings.data.mkdir(parents=True, exist_ok=True)
-    from workers.commands import worker_command
-
     with Running(worker_command(archive.settings), archive.settings, log) as worker:
         wait_until(lambda: "the broker is full of what is not this spool's" in worker.logged(), 60, "a word of it")
         time.sleep(6)
@@ -154,8 +153,6 @@ def test_a_broker_full_of_what_is_not_ours_is_told_and_waited_for(archive: Archi
 def test_a_worker_that_waits_for_room_ends_when_it_is_told(archive: Archive, client: Redis) -> None:
     fill(client)
     archive.settings.data.mkdir(parents=True, exist_ok=True)
-    from workers.commands import worker_command
-
     with Running(worker_command(archive.settings), archive.settings, archive.settings.data / "worker.log") as worker:
         wait_until(lambda: "the broker is full of what is not this spool's" in worker.logged(), 60, "a word of it")
         begin = time.monotonic()

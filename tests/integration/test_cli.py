@@ -134,6 +134,23 @@ def test_spool_lists_what_waits_while_the_worker_stands_still(archive: RunningAr
     assert archive.vna("spool") == "0 entries, 0 B\n"
 
 
+def test_what_is_large_keeps_neither_the_small_nor_the_sweeps_waiting(archive: RunningArchive, tmp_path: Path) -> None:
+    busy = archive.parts("ingest-large.main")
+    assert busy
+    for worker in busy:
+        worker.suspend()
+    try:
+        path = tmp_path / "small.dcm"
+        path.write_bytes(part10(1, study=81))
+        assert "with status SUCCESS" in dcmsend(archive.dimse_port, [path])
+        wait_until(lambda: archive.qido("instances", StudyInstanceUID="1.2.3.81"), 30, "the small one is stored")
+        swept = (archive.data / "spool" / "sweep.json").read_text()
+        wait_until(lambda: (archive.data / "spool" / "sweep.json").read_text() != swept, 30, "another sweep")
+    finally:
+        for worker in busy:
+            worker.resume()
+
+
 def test_a_killed_load_goes_on_where_it_was(archive: RunningArchive, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()

@@ -17,6 +17,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from tests.support.http_gateway import HttpGateway
+from tests.support.instances import part10, spool_one
 from tests.support.ports import wait_until
 from tests.support.real_files import real_file
 
@@ -326,6 +327,28 @@ def test_no_space_is_said_so_that_the_sender_tries_again(tmp_path: Path) -> None
         assert answer.json()["error"] == "out-of-resources"
         assert gateway.client.get(f"{gateway.url}/ready").status_code == 503
         assert gateway.client.get(f"{gateway.url}/health").status_code == 200
+    finally:
+        assert gateway.stop() == 0
+
+
+def test_an_index_that_was_lost_degrades_the_archive_and_is_told(tmp_path: Path) -> None:
+    gateway = HttpGateway(tmp_path)
+    try:
+        archive = gateway.archive
+        spool_one(archive.spool, part10(1))
+        committer = archive.committer()
+        committer.commit([entry.name for entry in archive.spool.entries()])
+        committer.close()
+        ready = gateway.client.get(f"{gateway.url}/ready").json()["parts"]["index"]
+        assert ready == {"status": "ok"}
+        archive.index.close()
+        for path in archive.settings.data.glob("index.sqlite*"):
+            path.unlink()
+        answer = gateway.client.get(f"{gateway.url}/ready")
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "degraded"
+        lost = "the index was lost: 1 objects in the store, run `vna reindex`"
+        assert answer.json()["parts"]["index"] == {"status": "failing", "detail": lost}
     finally:
         assert gateway.stop() == 0
 

@@ -12,13 +12,14 @@ import pydicom.data
 import pytest
 
 from tests.support.instances import ORIGIN, Acknowledged, content_of, digest_of, make_settings, part10, spool_one
+from tests.support.ports import wait_until
 from vna.bootstrap import Archive
-from vna.domain.errors import InvalidQueryError, UnavailableError
+from vna.domain.errors import InvalidQueryError, UnavailableError, UnsupportedError
 from vna.domain.file_range import FileRange
 from vna.domain.origin import Origin, now_us
 from vna.domain.query import Hit, Level, Query
 from vna.domain.records import IndexedInstance
-from vna.ingest import document
+from vna.ingest import backlog, document
 from vna.ingest.commit import CommitReport, Committer
 from vna.ingest.conflict import conflict_key
 from vna.ingest.journal import Journal
@@ -382,3 +383,99 @@ def test_real_files_are_stored_or_put_aside_with_a_reason(archive: Archive) -> N
         assert item.error == "UnparsableError"
         assert len(item.reason) > 10
     assert len(aside) < len(files) / 4
+
+
+def test_what_the_service_refuses_is_blamed_on_no_entry(archive: Archive, oracle: Acknowledged) -> None:
+    oracle.spool(archive.spool, [part10(number) for number in range(10)])
+    made = committer(archive)
+    service: Any = archive.objects
+    real = {name: getattr(service, name) for name in ("put_batch", "check")}
+
+    def expired(*_: Any) -> Any:
+        raise UnsupportedError("S3: put: the provided token has expired")
+
+    for name in real:
+        setattr(service, name, expired)
+    for _ in range(5):
+        with pytest.raises(UnsupportedError):
+            commit_all(archive, made)
+    assert archive.quarantine.count() == 0
+    assert list((archive.spool.path / "attempts").iterdir()) == []
+    for name, method in real.items():
+        setattr(service, name, method)
+    assert commit_all(archive, made).stored == 10
+    oracle.check(archive)
+
+
+def test_refusals_without_end_stay_in_the_spool_and_go_on_when_somebody_has_looked(tmp_path: Path) -> None:
+    archive = Archive(make_settings(tmp_path / "data", spool={"most_refusals": 5}))
+    oracle = Acknowledged.empty()
+    broken = [b"\0" * 128 + b"DICM" + bytes([number]) * 50 for number in range(12)]
+    entries = [spool_one(archive.spool, data) for data in broken]
+    made = archive.committer()
+    report = made.commit([entry.name for entry in entries])
+    assert (len(report.quarantined), len(report.held)) == (5, 7)
+    # Neither another sender nor what can be read of this one is held up.
+    other = spool_one(archive.spool, broken[0] + b"x", Origin("dimse", "MR1", "VNA", "192.0.2.2"))
+    oracle.spool(archive.spool, [part10(1)])
+    waiting = {entry.name for entry in archive.spool.entries()}
+    report = made.commit(sorted(waiting))
+    assert report.quarantined == [other.name]
+    assert report.stored == 1
+    assert len(report.held) == 7
+    assert archive.quarantine.count() == 6
+    assert any("held back" in fault for fault in backlog.spooled(archive.spool).faults)
+    # That one of it could be stored begins the count anew; a person has what is held tried again.
+    names = Journal(archive.spool).release()
+    report = made.commit(names)
+    assert (len(report.quarantined), len(report.held)) == (5, 2)
+    archive.brake.release()
+    report = made.commit(Journal(archive.spool).release())
+    assert len(report.quarantined) == 2
+    assert list(archive.spool.entries()) == []
+    archive.close()
+
+
+def test_bytes_that_the_disk_spoilt_are_never_stored_as_if_they_were_whole(archive: Archive) -> None:
+    entry = spool_one(archive.spool, part10(1, pixels=bytes(5000)))
+    good = Acknowledged.empty()
+    source = archive.spool.source(entry)
+    with source.path.open("r+b") as file:
+        file.seek(source.offset + 3000)
+        file.write(b"spoilt")
+    good.spool(archive.spool, [part10(2)])
+    made = committer(archive)
+    for _ in range(3):
+        report = commit_all(archive, made)
+    assert report.quarantined == [entry.name]
+    (item,) = archive.quarantine.list()
+    assert "not those that were received" in item.reason
+    assert b"spoilt" in archive.quarantine.file(item).read_bytes()
+    good.check(archive)
+
+
+def test_a_batch_of_large_headers_is_stored_in_pieces(archive: Archive, oracle: Acknowledged, monkeypatch: Any) -> None:
+    monkeypatch.setattr("vna.ingest.commit._BATCH_BYTES", 5000)
+    sizes = []
+    real = archive.objects.put_batch
+
+    def put_batch(puts: Sequence[Put]) -> list[bool]:
+        sizes.append(len(puts) // 2)
+        return real(puts)
+
+    archive.objects.put_batch = put_batch  # type: ignore[method-assign]
+    oracle.spool(archive.spool, [part10(number, pixels=bytes(1000)) for number in range(12)])
+    assert commit_all(archive).stored == 12
+    assert sum(sizes) == 12
+    assert max(sizes) < 6
+    oracle.check(archive)
+
+
+def test_instances_of_every_size_are_stored(archive: Archive, oracle: Acknowledged) -> None:
+    archive.spool.prepare()
+    wait_until(lambda: archive.spool.pool.ready == 4, 60)
+    sizes = [0, 1000, 900_000, (1 << 20) + 1, 3 << 20, (4 << 20) + 1, 9 << 20]
+    entries = oracle.spool(archive.spool, [part10(number, pixels=bytes(size)) for number, size in enumerate(sizes)])
+    assert [entry.segment >= 0 for entry in entries] == [True] * 5 + [False] * 2
+    assert commit_all(archive).stored == len(sizes)
+    oracle.check(archive)

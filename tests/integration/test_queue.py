@@ -20,7 +20,7 @@ from tests.support.valkey import Valkey, valkey, valkey_url  # noqa: F401  # fix
 from tests.support.worker import start_beat, start_worker, wait_until
 from vna.bootstrap import Archive
 from vna.config import QueueSettings
-from vna.domain.errors import ConfigurationError, UnavailableError
+from vna.domain.errors import ConfigurationError, OutOfResourcesError, UnavailableError
 from vna.queue.celery_queue import CeleryQueue, client_url
 
 QUICK = QueueSettings(timeout_seconds=0.5)
@@ -47,6 +47,49 @@ def test_a_message_waits_in_the_list_of_its_queue(queue: CeleryQueue, valkey_url
         message = json.loads(client.rpop(name))
     assert message["headers"]["task"] == "vna.ingest.commit"
     assert json.loads(base64.b64decode(message["body"]))[0] == [["a", "b"]]
+
+
+def test_a_message_says_how_long_its_work_may_take(queue: CeleryQueue, valkey_url: str, name: str) -> None:  # noqa: F811
+    queue.enqueue("t", [1], name, seconds=68_719.4)
+    queue.enqueue("t", [1], name, seconds=600)
+    queue.enqueue("t", [1], name)
+    with Redis.from_url(client_url(valkey_url)) as client:
+        limits = [json.loads(client.rpop(name))["headers"]["timelimit"] for _ in range(3)]
+    # The hard end comes some time after the polite one.
+    assert limits == [[75_592, 68_720], [660, 600], [None, None]]
+
+
+def test_messages_of_a_queue_are_dropped_with_those_that_workers_hold(valkey: Valkey) -> None:  # noqa: F811
+    queue = CeleryQueue(valkey.url, QUICK)
+    for name in ("ours", "theirs"):
+        queue.enqueue("t", [1], name)
+    with Redis.from_url(client_url(valkey.url)) as client:
+        for tag, name in enumerate(("ours", "theirs")):
+            client.hset("unacked", f"{tag}", json.dumps([{}, "", name]))
+            client.zadd("unacked_index", {f"{tag}": 1.0})
+        assert queue.held() == 2
+        assert queue.discard("ours") == 2
+        assert queue.discard("ours") == 0
+        assert (queue.depth("ours"), queue.depth("theirs"), queue.held()) == (0, 1, 1)
+        assert client.zrange("unacked_index", 0, -1) == [b"1"]
+    valkey.kill()
+    with pytest.raises(UnavailableError):
+        queue.discard("theirs")
+    queue.close()
+
+
+def test_a_broker_that_is_full_is_told_apart_from_one_that_is_away(valkey: Valkey) -> None:  # noqa: F811
+    queue = CeleryQueue(valkey.url, QUICK)
+    queue.check()
+    with Redis.from_url(client_url(valkey.url)) as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(OutOfResourcesError, match="is full"):
+            queue.check()
+        with pytest.raises(UnavailableError):
+            queue.enqueue("t", [1], "q")
+        client.config_set("maxmemory", 0)
+    queue.check()
+    queue.close()
 
 
 def test_messages_of_many_threads_all_arrive(queue: CeleryQueue, name: str) -> None:

@@ -72,7 +72,7 @@ def _configuration(folder: Path, dimse_port: int, http_port: int) -> dict[str, A
 def running_orthanc(folder: Path, **further: Any) -> Iterator[RunningOrthanc]:
     """Run an Orthanc that accepts everything from loopback, for a block; ``further`` is configuration of its."""
     folder.mkdir(parents=True, exist_ok=True)
-    running = RunningOrthanc(free_port(), free_port())
+    running = RunningOrthanc(int(further.get("DicomPort", 0)) or free_port(), free_port())
     configuration = folder / "orthanc.json"
     configuration.write_text(json.dumps(_configuration(folder, running.dimse_port, running.http_port) | further))
     log = folder / "orthanc.log"

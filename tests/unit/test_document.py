@@ -13,9 +13,10 @@ import pytest
 from tests.support.dicom_bytes import element, instance, item
 from tests.support.real_files import real_file, real_files
 from vna.dicom.reader import read_dataset, read_header
-from vna.domain.errors import IntegrityError, UnparsableError
+from vna.domain.errors import IntegrityError, NewerVersionError, UnparsableError
 from vna.domain.identity import InstanceUids, object_key
 from vna.domain.origin import Origin
+from vna.ingest import document as documents
 from vna.ingest.document import Document, build, parse_metadata, rebuild
 from vna.normalise.pipeline import normalise
 
@@ -137,3 +138,31 @@ def test_a_document_without_its_uids_is_an_integrity_error() -> None:
     content["dicom"]["0020000D"] = ["junk"]
     with pytest.raises(IntegrityError):
         rebuild(orjson.dumps(content))
+
+
+def test_a_newer_document_is_told_apart() -> None:
+    origin = {"protocol": "dimse", "calling": "A", "called": "B", "address": "C", "more": "D"}
+    data = orjson.dumps({"version": documents.VERSION + 1, "received_us": 5, "origin": origin})
+    with pytest.raises(NewerVersionError, match="written by a newer version of the archive"):
+        parse_metadata(data)
+    assert documents.reception(data) == (5, Origin("dimse", "A", "B", "C"))
+    assert documents.reception(b"{}") is None
+
+
+def test_documents_of_every_earlier_version_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = orjson.loads(_build(real_file("CT_small.dcm")).metadata)
+    third = old | {"version": 3}
+    renamed = third | {"version": 1, "length": third["size"]}
+    del renamed["size"]
+    monkeypatch.setattr(documents, "VERSION", 3)
+    monkeypatch.setattr(
+        documents,
+        "_UPGRADES",
+        {
+            1: lambda content: content | {"octets": content["length"]},
+            2: lambda content: content | {"size": content["octets"]},
+        },
+    )
+    expected = parse_metadata(orjson.dumps(third))
+    assert parse_metadata(orjson.dumps(renamed)) == expected
+    assert parse_metadata(orjson.dumps(renamed | {"version": 2, "octets": third["size"]})) == expected

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
+import signal
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.synchronize import Event as EventType
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ import pytest
 from tests.contracts import index_data as d
 from vna.domain.errors import InvalidQueryError, UnavailableError
 from vna.domain.query import AnyOf, Level, Query, Wildcard
-from vna.index import sqlite_files, sqlite_schema
+from vna.index import sqlite_files, sqlite_schema, sqlite_scroll, sqlite_turn
 from vna.index.sqlite import SqliteIndex
 
 
@@ -244,6 +248,118 @@ def test_an_index_of_an_earlier_version_says_so_until_it_is_rebuilt(index: Sqlit
     with index.rebuild():
         pass
     assert not index.outdated()
+    index.close()
+
+
+def _hold_the_turn(path: Path, ready: EventType) -> None:
+    index = SqliteIndex(path)
+    with index._files.turn():
+        ready.set()
+        time.sleep(600)
+
+
+def test_a_stopped_writer_is_named_by_who_waits_for_it(index: SqliteIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_turn, "WAIT_SECONDS", 0.3)
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Event()
+    holder = spawn.Process(target=_hold_the_turn, args=(index._path, ready))
+    holder.start()
+    assert holder.pid is not None
+    try:
+        assert ready.wait(60)
+        os.kill(holder.pid, signal.SIGSTOP)
+        for call in (lambda: index.upsert([d.instance()]), index.check):
+            with pytest.raises(UnavailableError, match=rf"process {holder.pid} \(which is stopped\)"):
+                call()
+    finally:
+        holder.kill()
+        holder.join()
+    index.upsert([d.instance()])
+    assert index.counts().instances == 1
+    index.close()
+
+
+def test_a_thread_that_holds_the_turn_is_not_waited_for_without_end(
+    index: SqliteIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_turn, "WAIT_SECONDS", 0.1)
+    with index._files.turn(), ThreadPoolExecutor(1) as threads, pytest.raises(UnavailableError, match="another thread"):
+        threads.submit(index.upsert, [d.instance()]).result()
+    index.close()
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_a_slow_reader_does_not_keep_the_log_growing(index: SqliteIndex, level: Level) -> None:
+    index.upsert([d.instance(f"1.{number}", terms={d.PATIENT_ID: str(number)}) for number in range(30)])
+    scroll = index.scroll(Query(level), page=2)
+    found = [next(scroll).id]
+    index.upsert([d.instance(f"2.{number}", terms={d.PATIENT_ID: f"x{number}"}) for number in range(50)])
+    connection = index._files.session.content(index._files.session.current)
+    assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    log = index._files.folder / f"{index._files.session.current}-wal"
+    assert log.stat().st_size == 0
+    found += [hit.id for hit in scroll]
+    assert len(found) == len(set(found)) == 30
+    index.close()
+
+
+@pytest.mark.parametrize("by_identity", [False, True])
+@pytest.mark.parametrize("level", list(Level))
+def test_very_many_matches_are_read_in_runs(
+    index: SqliteIndex, monkeypatch: pytest.MonkeyPatch, level: Level, by_identity: bool
+) -> None:
+    index.upsert(
+        [
+            d.instance(
+                f"1.{number % 25}",
+                str(number % 2),
+                str(number),
+                terms={
+                    d.PATIENT_ID: f"P{number % 9}",
+                    d.STUDY_DATE: None if number % 5 == 0 else f"2024010{number % 3 + 1}",
+                    d.STUDY_TIME: None if number % 4 == 0 else f"1{number % 2}0000.000000",
+                    d.SERIES_NUMBER: None if number % 3 == 0 else str(number % 2),
+                    d.INSTANCE_NUMBER: None if number % 7 == 0 else str(number % 3),
+                },
+            )
+            for number in range(100)
+        ]
+    )
+    pages = [(None, 0), (None, 5), (7, 0), (11, 9), (100, 40)]
+    for criteria, (limit, offset) in itertools.product(((), (Wildcard(d.PATIENT_ID, "P*"),)), pages):
+        query = Query(level, criteria, limit=limit, offset=offset, by_identity=by_identity)
+        expected = [hit.id for hit in index.query(query)]
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_scroll, "RUN", 4)
+            assert [hit.id for hit in index.scroll(query, page=3)] == expected
+    index.close()
+
+
+def test_one_that_moves_between_two_runs_comes_once(index: SqliteIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_scroll, "RUN", 3)
+    given = [
+        d.instance(f"1.{number}", received=100, terms={d.STUDY_DATE: f"202401{20 - number}"}) for number in range(9)
+    ]
+    index.upsert(given)
+    scroll = index.scroll(Query(Level.STUDY), page=1)
+    found = [next(scroll).id]
+    # An older instance changes the date of the first study: it is behind all others now.
+    index.upsert([d.instance("1.0", sop="9", received=1, terms={d.STUDY_DATE: "19990101"})])
+    found += [hit.id for hit in scroll]
+    assert len(found) == len(set(found)) == 9
+    index.close()
+
+
+def test_a_check_writes(index: SqliteIndex) -> None:
+    index.check()
+    connection = index._files.session.content(index._files.session.current)
+    before = connection.execute("SELECT value FROM meta WHERE key = 'canary'").fetchone()
+    index.check()
+    after = connection.execute("SELECT value FROM meta WHERE key = 'canary'").fetchone()
+    assert before != after
+    connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(UnavailableError):
+        index.check()
     index.close()
 
 

@@ -21,8 +21,15 @@ def failing(times: int) -> Callable[[], str]:
     return call
 
 
+def well() -> None:
+    """Pass."""
+
+
 def patience(check: Callable[[], object], seconds: float = 5.0) -> Patience:
-    return Patience(lambda: None if check() else None, seconds=seconds, pause=0.001)
+    def look() -> None:
+        check()
+
+    return Patience(look, seconds=seconds, pause=0.001)
 
 
 def test_a_service_is_waited_for() -> None:
@@ -37,7 +44,7 @@ def test_one_that_stays_away_is_told() -> None:
 
 def test_what_fails_while_the_service_is_well_is_stubborn() -> None:
     with pytest.raises(StubbornError, match="away"):
-        patience(lambda: None).call(failing(10**6))
+        patience(well).call(failing(10**6))
 
 
 def test_what_will_not_pass_is_not_tried_again() -> None:
@@ -48,5 +55,5 @@ def test_what_will_not_pass_is_not_tried_again() -> None:
         raise ConflictError("no")
 
     with pytest.raises(ConflictError):
-        patience(lambda: None).call(call)
+        patience(well).call(call)
     assert calls == [1]

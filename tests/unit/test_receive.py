@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.support.instances import ORIGIN, spool_one
 from tests.support.memory_queue import MemoryQueue
-from vna.domain.errors import OutOfResourcesError
+from vna.domain.errors import OutOfResourcesError, UnavailableError
 from vna.ingest.hints import INGEST_TASK, Hints, ingest_queue
 from vna.ingest.receive import Receiver
 from vna.ingest.spool import Spool
@@ -93,3 +94,36 @@ def test_a_full_disk_refuses_and_hints_nothing(tmp_path: Path) -> None:
         receiver.begin(ORIGIN)
     receiver.close()
     assert queue.messages == {}
+
+
+def test_an_answer_waits_for_the_store_where_it_promises_that(tmp_path: Path) -> None:
+    queue = MemoryQueue()
+    spool = Spool(tmp_path)
+    receiver = Receiver(spool, Hints(queue, "main", seconds=60), stored_seconds=10)
+    answered: list[float] = []
+
+    def send() -> None:
+        spool_one(receiver, b"data")
+        answered.append(time.monotonic())
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    until(lambda: SMALL in queue.messages)  # at once, although a batch may wait for a minute
+    (entry,) = spool.entries()
+    assert not answered
+    stored = time.monotonic()
+    spool.finish([entry])
+    sender.join(5)
+    assert answered
+    assert answered[0] >= stored
+    receiver.close()
+
+
+def test_a_sender_is_refused_when_the_store_does_not_have_it_in_time_and_nothing_is_lost(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    receiver = Receiver(spool, Hints(MemoryQueue(), "main"), stored_seconds=0.1)
+    with pytest.raises(UnavailableError):
+        spool_one(receiver, b"data")
+    (entry,) = spool.entries()
+    assert spool.source(entry).read() == b"data"
+    receiver.close()

@@ -13,11 +13,13 @@ from tests.support.memory_queue import MemoryQueue
 from tests.support.ports import wait_until
 from vna.domain.errors import UnavailableError
 from vna.domain.origin import now_us
+from vna.ingest.backlog import spooled
 from vna.ingest.hints import ingest_queue
 from vna.ingest.journal import Journal
 from vna.ingest.quarantine import Quarantine
-from vna.ingest.spool import Spool, SpoolEntry
-from vna.ingest.spool.entry import encode_origin
+from vna.ingest.spool import Fate, Kind, Spool, SpoolEntry
+from vna.ingest.spool.entry import encode_origin, make_name
+from vna.ingest.spool.layout import CLOSED, SECTOR, SLOTS_AT, Header, Note, Slot, pack_note, pack_slot, slots_of
 from vna.ingest.sweep import Sweeper
 from vna.store.folder import FolderStore
 
@@ -202,3 +204,75 @@ def test_a_large_spool_is_swept_in_bounded_memory(tmp_path: Path) -> None:
     # 3,200 names in the messages of the queue in memory, and 3,200 short ones remembered.
     assert peak < 3e6
     assert seconds < 5
+
+
+def test_entries_of_the_future_are_sent_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(tmp_path, age_seconds=60)
+    ahead = now_us() + 365 * 86_400 * 1_000_000
+    monkeypatch.setattr("vna.ingest.spool.receiving.now_us", lambda: ahead)
+    entries = parts.receive(5)
+    monkeypatch.undo()
+    report = parts.sweeper.sweep()
+    assert report is not None
+    assert (report.sent, report.future) == (5, 5)
+    assert report.oldest_seconds > 360 * 86_400
+    assert sorted(parts.queue.names(SMALL)) == sorted(entry.name for entry in entries)
+    assert any("later than now" in fault for fault in spooled(parts.spool).faults)
+
+
+def test_what_is_held_back_and_what_is_no_instance_is_not_sent(parts: Parts) -> None:
+    held, other = parts.receive(2)
+    with parts.spool.begin(ORIGIN, Kind.MESSAGE, Fate.KEEP) as file:
+        file.write(b"MSH|")
+        file.seal()
+    parts.journal.hold(held.name, "UnparsableError: not DICOM")
+    report = parts.sweeper.sweep()
+    assert report is not None
+    assert report.held == 1
+    assert parts.queue.names(SMALL) == [other.name]
+    assert parts.journal.release() == [held.name]
+    parts.sweep()
+    assert set(parts.queue.names(SMALL)) == {held.name, other.name}
+
+
+def test_an_entry_that_cannot_be_looked_at_stops_no_sweep(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = of_the_first_format(parts.spool, b"x", 10), spool_one(parts.spool, b"y")
+
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(parts.quarantine, "put", broken)
+    report = parts.sweeper.sweep()
+    assert report is not None
+    assert report.torn == 0
+    assert set(parts.queue.names(SMALL)) == {bad.name, good.name}
+
+
+def test_a_million_entries_are_swept_within_a_second(tmp_path: Path) -> None:
+    # 250 segments of 4,096 entries, as a day of outage leaves them; made here without the syncs of receiving.
+    parts = Parts(tmp_path, batch=64)
+    size, slots = 64 << 20, slots_of(64 << 20)
+    received = now_us() - 3_600_000_000
+    for number in range(1, 251):
+        header = Header(1, number, size, slots, received + number)
+        with (parts.spool.segments / f"{number:012x}.seg").open("wb") as file:
+            file.truncate(size)
+            file.seek(header.place)
+            file.write(header.pack())
+            file.seek(header.place + SECTOR)
+            file.write(pack_note(header, Note(CLOSED, slots)))
+            file.seek(SLOTS_AT)
+            raw = bytearray()
+            for slot in range(slots):
+                place = f"{number:012x}-{slot:x}"
+                name = make_name(received, f"{number:06x}{slot:06x}", 1, 0, place, Kind.INSTANCE, Fate.COMMIT, ORIGIN)
+                raw += pack_slot(Slot(1, header.data_at, 1, 0, name))
+            file.write(raw)
+    begin = time.process_time()
+    report = parts.sweeper.sweep()
+    seconds = time.process_time() - begin
+    assert report is not None
+    assert report.entries == 250 * 4096 > 1_000_000
+    assert report.sent == 200 * 64
+    # A second on a quiet machine, with room for a busy one.
+    assert seconds < 2

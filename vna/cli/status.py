@@ -16,9 +16,12 @@ from vna.bootstrap import Archive
 from vna.cli.network import reachable
 from vna.cli.open_archive import open_archive
 from vna.domain.errors import ArchiveError
+from vna.domain.origin import iso_utc
 from vna.domain.quantities import age, size
 from vna.ingest import backlog
 from vna.lifecycle.index_loss import find_loss
+from vna.lifecycle.scrub import last_round
+from vna.lifecycle.verify import troubles
 
 
 def _listening(host: str, port: int) -> dict[str, Any]:
@@ -107,6 +110,13 @@ def _index(archive: Archive) -> dict[str, Any]:
     return {"ok": ok, "text": text, "lost": loss is not None} | {name: getattr(counts, name) for name in names}
 
 
+def _verified(archive: Archive) -> dict[str, Any]:
+    found, wrong = last_round(archive.objects), troubles(archive.objects)
+    text = f"{found.objects} instances read, until {iso_utc(found.ended_us)}" if found else "not all has been read yet"
+    text += f"; {len(wrong)} wrong, see `vna verify`" if wrong else ""
+    return {"ok": not wrong, "text": text, "wrong": len(wrong)}
+
+
 def look(archive: Archive) -> dict[str, dict[str, Any]]:
     """Return what each part says of itself: ``ok``, ``text``, and its numbers."""
     settings = archive.settings
@@ -121,6 +131,7 @@ def look(archive: Archive) -> dict[str, dict[str, Any]]:
         "quarantine": lambda: _quarantine(archive),
         "objects": lambda: _objects(archive),
         "index": lambda: _index(archive),
+        "verified": lambda: _verified(archive),
     }
     found = {}
     for name, ask in parts.items():

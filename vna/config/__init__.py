@@ -26,7 +26,7 @@ from pydantic_settings import (
 )
 
 from vna.config.access import AuditSettings, DeidentifySettings, OidcSettings, SyslogSettings
-from vna.config.network import DimseSettings, HttpSettings, PeerSettings, RateSettings, TlsSettings
+from vna.config.network import CommitmentSettings, DimseSettings, HttpSettings, PeerSettings, RateSettings, TlsSettings
 from vna.config.storage import (
     ConflictSettings,
     IndexSettings,
@@ -40,6 +40,7 @@ from vna.domain.errors import ConfigurationError
 
 __all__ = [
     "AuditSettings",
+    "CommitmentSettings",
     "ConflictSettings",
     "DeidentifySettings",
     "DimseSettings",
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
         default_factory=lambda: socket.gethostname().split(".")[0], description="name of this host in logs and status"
     )
     dimse: DimseSettings = DimseSettings()
+    commitment: CommitmentSettings = CommitmentSettings()
     http: HttpSettings = HttpSettings()
     spool: SpoolSettings = SpoolSettings()
     store: StoreSettings = StoreSettings()

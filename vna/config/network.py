@@ -79,6 +79,27 @@ class DimseSettings(Section):
     tls: TlsSettings = TlsSettings()
 
 
+class CommitmentSettings(Section):
+    """Storage commitment (PS3.4 J): telling a modality that its instances are stored, so that it may delete them."""
+
+    enabled: bool = Field(True, description="accept requests for storage commitment (N-ACTION)")
+    same_association_seconds: float = Field(
+        2,
+        ge=0,
+        le=60,
+        description="wait for the result, to report it on the association of the request; 0: never there",
+    )
+    check_seconds: float = Field(10, gt=0, description="time between looks at what is not reported yet, seconds")
+    answer_seconds: float = Field(30, gt=0, le=60, description="longest wait for an answer of who is reported to")
+    wait_hours: float = Field(
+        12, ge=0, description="longest wait for an instance that is missing while a spool has older entries"
+    )
+    retry_days: float = Field(7, ge=0, description="days after which a report that nobody takes is given up")
+    keep_days: int = Field(
+        90, ge=0, description="days that a transaction is kept after its end, to be looked at; 0: for ever"
+    )
+
+
 class RateSettings(Section):
     """How many requests somebody may make, in each gateway process."""
 

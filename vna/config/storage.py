@@ -71,6 +71,9 @@ class StoreSettings(Section):
     concurrency: int = Field(16, ge=1, le=256, description="s3: puts in parallel in a process")
     multipart_bytes: int = Field(64 * MIB, ge=5 * MIB, description="s3: objects from this size go in parts")
     timeout_seconds: float = Field(30, gt=0, description="s3: longest wait for an answer")
+    verify_bytes_second: int = Field(
+        2 * MIB, ge=0, description="bytes a second at which workers verify what is stored, round after round; 0: never"
+    )
 
 
 class IndexSettings(Section):

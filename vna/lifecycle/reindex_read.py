@@ -15,7 +15,6 @@ import structlog
 from vna.domain.errors import (
     ArchiveError,
     ConfigurationError,
-    IntegrityError,
     NewerVersionError,
     NotFoundError,
     OutOfResourcesError,
@@ -150,7 +149,8 @@ class Reader:
             if built is None:
                 return []
             if built.instance.key != info.key:
-                raise IntegrityError(f"the bytes belong to the key {built.instance.key}")
+                self._unreadable(info.key, f"the bytes belong to the key {built.instance.key}")
+                return []
             self._patience.call(lambda: self._objects.put(key, built.metadata, "application/dicom+json"))
         except Exception as error:
             if is_of_service(error):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
-from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification
+from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification, SCP_SCU_RoleSelectionNegotiation
 
 from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from vna.domain.errors import UnavailableError
@@ -28,6 +28,7 @@ _ASSOCIATE_RQ, _ASSOCIATE_AC, _ASSOCIATE_RJ = 0x01, 0x02, 0x03
 # Items and sub-items (PS3.8 9.3.2, D.1; PS3.7 D.3.3).
 _APPLICATION, _CONTEXT, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x10, 0x20, 0x30, 0x40
 _USER_INFORMATION, _MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS, _IMPLEMENTATION_VERSION = 0x50, 0x51, 0x52, 0x55
+_ROLE_SELECTION = 0x54
 _SHORTEST_AC, _LONGEST_AC = 74, 1 << 20
 _SHORT = struct.Struct(">BxIBBBB")
 # The first byte of a TLS record that is an alert (RFC 8446 5.1): an answer in TLS to what was not.
@@ -35,6 +36,9 @@ _TLS_ALERT = 0x15
 
 Proposal = tuple[str, tuple[str, ...]]
 """A presentation context to propose: SOP class, transfer syntaxes."""
+
+Roles = Mapping[str, tuple[bool, bool]]
+"""By SOP class, whether the requestor is SCU, and whether it is SCP (PS3.7 D.3.3.4)."""
 
 
 class RejectedError(UnavailableError):
@@ -54,6 +58,10 @@ class RejectedError(UnavailableError):
         super().__init__(f"{name} rejects the association: {self.reason}")
 
 
+class AbortedError(UnavailableError):
+    """The association request was answered by an A-ABORT (PS3.8 9.3.8)."""
+
+
 class Association:
     """An association as requestor.
 
@@ -69,11 +77,15 @@ class Association:
         Longest wait in seconds for an answer, and for the peer to take data.
     connect_timeout
         Longest wait for the connection.
+    roles
+        Roles to propose; the others are the default, SCU.
 
     Attributes
     ----------
     accepted
         Context ID by SOP class and accepted transfer syntax.
+    roles
+        Roles that the peer has answered for.
 
     Raises
     ------
@@ -91,23 +103,27 @@ class Association:
         *,
         timeout: float,
         connect_timeout: float = 30.0,
+        roles: Roles | None = None,
     ) -> None:
         self._name = destination.ae_title
         self._last_id = 0
         self.accepted: dict[tuple[str, str], int] = {}
+        self.roles: dict[str, tuple[bool, bool]] = {}
         self._socket = destination.connect(connect_timeout)
         try:
             self._socket.settimeout(timeout)
-            self._channel = self._negotiate(destination, calling, proposals)
+            self._channel = self._negotiate(destination, calling, proposals, roles or {})
         except BaseException:
             self._socket.close()
             raise
 
-    def _negotiate(self, destination: Destination, calling: str, proposals: Sequence[Proposal]) -> Channel:
+    def _negotiate(
+        self, destination: Destination, calling: str, proposals: Sequence[Proposal], roles: Roles
+    ) -> Channel:
         try:
             # A peer that has closed already may have said why: that is to be read.
             with suppress(ConnectionError, ssl.SSLEOFError):
-                self._socket.sendall(associate_request(destination.ae_title, calling, proposals))
+                self._socket.sendall(associate_request(destination.ae_title, calling, proposals, roles))
             kind, answer = self._read_answer()
         except OSError as error:
             # Since TLS 1.3 a server looks at the client's certificate after the client has done its handshake.
@@ -116,7 +132,7 @@ class Association:
         if kind == _ASSOCIATE_RJ:
             raise RejectedError(self._name, answer)
         if kind != _ASSOCIATE_AC:
-            raise UnavailableError(f"{self._name} aborts the association")
+            raise AbortedError(f"{self._name} aborts the association")
         try:
             primitive = _accepted(answer)
         except Exception as error:  # pynetdicom raises what it meets in a broken PDU
@@ -129,6 +145,8 @@ class Association:
         for item in primitive.user_information:
             if isinstance(item, MaximumLengthNotification):
                 peer_max = item.maximum_length_received or 0
+            elif isinstance(item, SCP_SCU_RoleSelectionNegotiation):
+                self.roles[str(item.sop_class_uid)] = (bool(item.scu_role), bool(item.scp_role))
         return Channel(self._socket, peer_max, _OWN_MAX)
 
     def _read_answer(self) -> tuple[int, bytes]:
@@ -231,7 +249,7 @@ def _reason(pdu: bytes) -> str:
         return pdu[6:].hex()
 
 
-def associate_request(called: str, calling: str, proposals: Sequence[Proposal]) -> bytes:
+def associate_request(called: str, calling: str, proposals: Sequence[Proposal], roles: Roles | None = None) -> bytes:
     """Return an A-ASSOCIATE-RQ (PS3.8 9.3.2). A UID that is none is proposed even so: the archive has what it has."""
     contexts = [
         _item(
@@ -245,6 +263,7 @@ def associate_request(called: str, calling: str, proposals: Sequence[Proposal]) 
     user = (
         _item(_MAXIMUM_LENGTH, struct.pack(">I", _OWN_MAX))
         + _item(_IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode())
+        + b"".join(_role(uid, role) for uid, role in (roles or {}).items())
         + _item(_IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION_NAME.encode())
     )
     body = (
@@ -254,6 +273,11 @@ def associate_request(called: str, calling: str, proposals: Sequence[Proposal]) 
         + _item(_USER_INFORMATION, user)
     )
     return struct.pack(">BxI", _ASSOCIATE_RQ, len(body)) + body
+
+
+def _role(sop_class: str, role: tuple[bool, bool]) -> bytes:
+    raw = _ascii(sop_class, 64)
+    return _item(_ROLE_SELECTION, struct.pack(">H", len(raw)) + raw + bytes(role))
 
 
 def _item(kind: int, value: bytes) -> bytes:

@@ -11,6 +11,8 @@ C_GET_RQ = 0x0010
 C_FIND_RQ = 0x0020
 C_MOVE_RQ = 0x0021
 C_ECHO_RQ = 0x0030
+N_EVENT_REPORT_RQ = 0x0100
+N_ACTION_RQ = 0x0130
 C_CANCEL_RQ = 0x0FFF
 RESPONSE = 0x8000
 
@@ -28,6 +30,8 @@ STATUS = 0x0900
 OFFENDING_ELEMENT = 0x0901
 ERROR_COMMENT = 0x0902
 AFFECTED_SOP_INSTANCE = 0x1000
+EVENT_TYPE = 0x1002
+ACTION_TYPE = 0x1008
 REMAINING = 0x1020
 COMPLETED = 0x1021
 FAILED = 0x1022
@@ -130,3 +134,17 @@ def store_request(
     if originator is not None:
         elements += [(MOVE_ORIGINATOR, originator[0]), (MOVE_ORIGINATOR_ID, originator[1])]
     return encode(elements)
+
+
+def event_report_request(sop_class: str, sop_instance: str, message_id: int, event_type: int) -> bytes:
+    """Return an N-EVENT-REPORT-RQ (PS3.7 10.3.1.1)."""
+    return encode(
+        [
+            (AFFECTED_SOP_CLASS, sop_class),
+            (COMMAND_FIELD, N_EVENT_REPORT_RQ),
+            (MESSAGE_ID, message_id),
+            (DATA_SET_TYPE, DATA_SET),
+            (AFFECTED_SOP_INSTANCE, sop_instance),
+            (EVENT_TYPE, event_type),
+        ]
+    )

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from vna.domain.errors import ArchiveError, OutOfResourcesError, UnavailableError, UnsupportedError
+from vna.domain.errors import ArchiveError, IntegrityError, OutOfResourcesError, UnavailableError, UnsupportedError
 from vna.store.per_process import PerProcess
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+# What disks and file systems say of bytes that they cannot give, or whose checksum is wrong.
+_DAMAGED = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
 _SYNC_THREADS = 8
 # From so many files on, one sync of the file system takes less time and processor than one of each file.
 _TOGETHER = 2
@@ -27,6 +29,8 @@ def archive_error(error: OSError, what: str) -> ArchiveError:
     """Return the archive's error for one of the operating system."""
     if error.errno in _FULL:
         return OutOfResourcesError(f"object folder: no space or no file handle left: {error}")
+    if error.errno in _DAMAGED and what.startswith("read"):
+        return IntegrityError(f"object folder: {what}: {error}")
     if error.errno in {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}:
         return UnsupportedError(f"object folder: {what}: a key cannot be a folder of other keys here ({error})")
     return UnavailableError(f"object folder: {what}: {error}")

@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 
 from botocore.exceptions import ClientError
 
-from vna.domain.errors import UnavailableError
+from vna.domain.errors import NotFoundError, UnavailableError
 from vna.domain.file_range import FileRange, FileSlice
 from vna.ports.objects import Put
 from vna.store.ranges import checked_pieces, read_checked
@@ -71,7 +71,8 @@ class S3Writer:
             send(more)
             return True
 
-        self._put(put, over)
+        if not self._put(put, over):
+            raise NotFoundError(f"the file of {put.key} is gone")
 
     def _put(self, put: Put, how: Callable[[str, Callable[[dict[str, Any]], None]], bool]) -> bool:
         with mapped_errors(f"put {put.key}"):

@@ -28,4 +28,4 @@ def register(app: Celery, process: WorkerProcess) -> None:
         if sent or (sealed is not None and sealed.records):
             log.info("audit", sealed=sealed.records if sealed else 0, sent=sent)
 
-    app.task(name=SEAL_TASK)(seal)
+    app.task(name=SEAL_TASK, shared=False)(seal)

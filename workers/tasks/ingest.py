@@ -117,7 +117,7 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
         if report.sent or report.deaths or report.torn or report.waiting:
             log.info("swept", **{name: getattr(report, name) for name in report.__slots__})
 
-    app.task(name=INGEST_TASK, bind=True)(commit)
-    app.task(name=INGEST_LARGE_TASK, bind=True)(commit)
-    app.task(name=SWEEP_TASK)(sweep)
-    app.task(name=PROBE_TASK)(probe)
+    app.task(name=INGEST_TASK, bind=True, shared=False)(commit)
+    app.task(name=INGEST_LARGE_TASK, bind=True, shared=False)(commit)
+    app.task(name=SWEEP_TASK, shared=False)(sweep)
+    app.task(name=PROBE_TASK, shared=False)(probe)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import structlog
 from celery import Celery
 
+from vna import observability
 from vna.config import Settings
 from vna.domain.errors import ArchiveError
 from vna.ingest.backlog import INGEST, KEEPER, LARGE, SignOfLife
 from vna.ingest.hints import ingest_queue
-from vna.lifecycle import tiers
+from vna.lifecycle import scrub, tiers
+from vna.lifecycle.verify import troubles
 from workers.process import WorkerProcess
-from workers.routing import HEARTBEAT_TASK, PROBE_TASK, TIERS_TASK, WORKLIST_TASK
+from workers.routing import HEARTBEAT_TASK, PROBE_TASK, SCRUB_TASK, TIERS_TASK, WORKLIST_TASK
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +48,25 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
                 "tiers counted", instances=found.instances, tiers=len(found.tiers), seconds=round(found.seconds, 1)
             )
 
+    def verify_stored() -> None:
+        rate = settings.store.verify_bytes_second
+        if not rate:
+            return
+        archive = process.parts.archive
+        try:
+            report, ended = scrub.advance(archive.objects, archive.index, rate)
+            observability.damaged_keys.set(len(troubles(archive.objects)))
+        except ArchiveError as error:
+            # The next step begins where this one did.
+            log.warning("the verification of what is stored waits", error=str(error))
+            return
+        observability.verified_total.inc(report.objects)
+        observability.verified_bytes.inc(report.bytes)
+        for each in report.wrong:
+            observability.damage_total.labels(each.wrong.value).inc()
+        if ended is not None:
+            log.info("all that is stored was verified", instances=ended.objects, bytes=ended.bytes)
+
     def expire_work_items() -> None:
         # Beat may know other settings than the worker: nothing is removed but by the worker's own.
         days = settings.worklist.keep_days
@@ -59,6 +80,7 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
         if removed:
             log.info("worklist", removed=removed)
 
-    app.task(name=HEARTBEAT_TASK)(heartbeat)
-    app.task(name=WORKLIST_TASK)(expire_work_items)
-    app.task(name=TIERS_TASK)(count_tiers)
+    app.task(name=HEARTBEAT_TASK, shared=False)(heartbeat)
+    app.task(name=WORKLIST_TASK, shared=False)(expire_work_items)
+    app.task(name=TIERS_TASK, shared=False)(count_tiers)
+    app.task(name=SCRUB_TASK, shared=False)(verify_stored)

@@ -11,6 +11,7 @@ import base64
 from dataclasses import replace
 
 from vna.bootstrap import Archive
+from vna.commitment.request import Request as CommitmentRequest
 from vna.domain.audit import Outcome, Participant, QueryObject, Role, count_studies
 from vna.gateways.dimse.negotiation import AssociateRequest
 from vna.gateways.dimse.operation import Operation, Request
@@ -86,6 +87,18 @@ def served(archive: Archive, operation: Operation, address: str) -> None:
             detail=f"{'C-MOVE' if moved else 'C-GET'}, {len(operation.sent)} instances, {detail}",
         )
     )
+
+
+def commitment_asked(
+    archive: Archive, calling: str, address: str, asked: CommitmentRequest | None, status: int
+) -> None:
+    """Tell of a request for storage commitment; what came of it is told when that is reported."""
+    caller = Participant(calling, Role.SOURCE, requestor=True, address=address, alternative=calling)
+    what = f"{len(asked.references)} instances in {asked.transaction}, " if asked is not None else ""
+    event = events.accessed(
+        caller, archive.process, (), action="E", detail=f"storage commitment asked for, {what}status {status:04X}"
+    )
+    archive.audit.record(event if status == SUCCESS else replace(event, outcome=Outcome.MINOR_FAILURE))
 
 
 def _destination(archive: Archive, request: Request) -> Participant:

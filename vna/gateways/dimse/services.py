@@ -1,4 +1,6 @@
-"""The services that pynetdicom negotiates and this archive answers: verification, C-FIND, C-MOVE, C-GET, and storage.
+"""The services that pynetdicom negotiates and this archive answers.
+
+Verification, C-FIND, C-MOVE, C-GET, storage commitment, and storage.
 
 Storage has a receive path of its own; here it serves associations that propose
 it together with others, and the contexts of C-GET.
@@ -19,13 +21,16 @@ from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 from pynetdicom.presentation import PresentationContext
 
 from vna.bootstrap import Archive
+from vna.commitment.request import COMMITMENT_CLASS, MOST_BYTES
 from vna.config import DimseSettings
 from vna.dicom.dataset import IDENTIFIER_SYNTAXES
 from vna.dicom.decode import Decoder
 from vna.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from vna.gateways.decoding import make_pool
 from vna.gateways.dimse import audited, query, retrieve
+from vna.gateways.dimse.commitment import CommitmentService
 from vna.gateways.dimse.contexts import VERIFICATION, Supported
+from vna.gateways.dimse.intake import Intake
 from vna.gateways.dimse.mixed import MixedStorage
 from vna.gateways.dimse.operation import Operation, Request
 from vna.gateways.dimse.query import FIND_ROOTS, QueryService
@@ -81,10 +86,10 @@ def make_ae(archive: Archive) -> Services:
         (evt.EVT_ABORTED, serving.detach),
         (evt.EVT_RELEASED, serving.detach),
     ]
-    return Services(_entity(settings), handlers, decoders)
+    return Services(_entity(settings, commitment=archive.settings.commitment.enabled), handlers, decoders)
 
 
-def _entity(settings: DimseSettings) -> ApplicationEntity:
+def _entity(settings: DimseSettings, *, commitment: bool) -> ApplicationEntity:
     ae = ApplicationEntity(ae_title=settings.ae_title)
     ae.maximum_pdu_size = settings.max_pdu
     ae.maximum_associations = settings.max_associations
@@ -93,7 +98,8 @@ def _entity(settings: DimseSettings) -> ApplicationEntity:
     ae.dimse_timeout = settings.idle_seconds
     ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    for sop_class in (*FIND_ROOTS, *MOVE_ROOTS, *GET_ROOTS, VERIFICATION):
+    others = (COMMITMENT_CLASS,) if commitment else ()
+    for sop_class in (*FIND_ROOTS, *MOVE_ROOTS, *GET_ROOTS, VERIFICATION, *others):
         ae.add_supported_context(sop_class, list(IDENTIFIER_SYNTAXES))
     supported = Supported.configured(settings.private_sop_classes, settings.private_transfer_syntaxes)
     # The first that the requestor has too is accepted. For C-GET that is best an uncompressed one, which every
@@ -150,6 +156,9 @@ class _Serving:
     def attach(self, event: evt.Event) -> None:
         """Have the requests of an association come here instead of pynetdicom's service classes."""
         assoc: Any = event.assoc
+        if any(str(one.abstract_syntax) == COMMITMENT_CLASS for one in assoc.accepted_contexts):
+            Intake(assoc, MOST_BYTES)
+            assoc.vna_commitment = CommitmentService(self._archive, assoc)
         stored = [one for one in assoc.accepted_contexts if one.as_scp and str(one.abstract_syntax) in self._storage]
         if stored:
             assoc.vna_storage = MixedStorage(assoc, stored, self._archive.receiver, self._settings)
@@ -162,7 +171,10 @@ class _Serving:
         assoc._serve_request = serve  # noqa: SLF001 - as above
 
     def detach(self, event: Any) -> None:
-        """Leave nothing of a data set that was being received when an association ended."""
+        """Leave nothing of a data set that was being received when an association ended, and no report unanswered."""
+        commitment: CommitmentService | None = getattr(event.assoc, "vna_commitment", None)
+        if commitment is not None:
+            commitment.close()
         storage: MixedStorage | None = getattr(event.assoc, "vna_storage", None)
         if storage is not None:
             storage.close()
@@ -173,6 +185,9 @@ class _Serving:
         context = next((one for one in assoc.accepted_contexts if one.context_id == context_id), None)
         if context is None:
             return False
+        commitment: CommitmentService | None = getattr(assoc, "vna_commitment", None)
+        if commitment is not None and commitment.serve(message, context):
+            return True
         # pynetdicom leaves a request without an identifier unanswered: here it is refused.
         if not isinstance(message, C_FIND | C_MOVE | C_GET) or message.MessageID is None:
             return False

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from pydicom.uid import UID
 
+from vna.commitment.request import COMMITMENT_CLASS
 from vna.dicom.dataset import IDENTIFIER_SYNTAXES
 from vna.dicom.elements import EXPLICIT_LITTLE
 from vna.dicom.transcode import can_transcode
@@ -36,7 +37,7 @@ def markdown() -> Iterator[str]:
     yield "This page is written by `python -m vna.gateways.dimse.sop_classes`. The [conformance"
     yield "statement](conformance-statement.md) says how each is served."
     yield ""
-    yield "## Verification, query and retrieve"
+    yield "## Verification, query, retrieve and storage commitment"
     yield ""
     yield (
         "As SCP, with the transfer syntaxes "
@@ -46,7 +47,7 @@ def markdown() -> Iterator[str]:
     yield ""
     yield "| SOP class | UID | |"
     yield "|---|---|---|"
-    for uid in _by_number((VERIFICATION, *FIND_ROOTS, *MOVE_ROOTS, *GET_ROOTS)):
+    for uid in _by_number((VERIFICATION, COMMITMENT_CLASS, *FIND_ROOTS, *MOVE_ROOTS, *GET_ROOTS)):
         yield f"| {_name(uid)} | `{uid}` | {_retired(uid)} |"
     yield ""
     yield "## Storage"

@@ -12,4 +12,5 @@ REJECTED = Counter("vna_dimse_associations_rejected", "Associations rejected, by
 ABORTED = Counter("vna_dimse_associations_aborted", "Associations that ended otherwise than by release", ["by"])
 INSTANCES = received_total.labels("dimse")
 BYTES = received_bytes.labels("dimse")
+COMMITMENTS = Counter("vna_dimse_commitments", "Requests for storage commitment, by status", ["status"])
 REFUSED = Counter("vna_dimse_instances_refused", "C-STORE requests answered with a failure", ["status"])

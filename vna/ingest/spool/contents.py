@@ -19,6 +19,7 @@ from vna.ingest.spool.reading import NotASegmentError, SegmentReader
 from vna.ingest.spool.segment import SUFFIX, remove_draft, remove_if_drained
 
 _READERS = 256
+_GENERATIONS = 4096
 
 
 @dataclass(slots=True)
@@ -67,6 +68,8 @@ class Contents:
         self._files = files
         # Used under the lock alone: one that is closed to make room must not be another's.
         self._readers: OrderedDict[int, SegmentReader] = OrderedDict()
+        # What was read of late is finished soon.
+        self._generations: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.RLock()
 
     def entries(self) -> Iterator[SpoolEntry]:
@@ -160,16 +163,14 @@ class Contents:
         """Return the slot of an entry that is not done with; raises ``OSError`` if it cannot be read."""
         with self._lock:
             try:
-                reader = self._reader(entry.segment)
-                header = reader.header()
+                slot = self._reader(entry.segment).waiting(entry.slot, entry.name)
             except (FileNotFoundError, NotASegmentError):
                 return None
-            if entry.slot >= header.slots or reader.is_done(header, entry.slot):
-                return None
-            slot = reader.slot(entry.slot)
-            # A segment that is used again has another generation, and a name no second time.
-            same = slot is not None and slot.name == entry.name and slot.generation == header.generation
-            return slot if same else None
+            if slot is not None:
+                self._generations[entry.name] = slot.generation
+                if len(self._generations) > _GENERATIONS:
+                    self._generations.popitem(last=False)
+            return slot
 
     def source(self, entry: SpoolEntry) -> FileRange:
         """Return where an entry's bytes are.
@@ -210,10 +211,15 @@ class Contents:
             for number, done in marks.items():
                 with contextlib.suppress(FileNotFoundError, NotASegmentError):
                     reader = self._reader(number)
-                    header = reader.header()
-                    ours = [entry.slot for entry in done if self._slot(entry) is not None]
-                    if ours:
-                        reader.finish(header, ours)
+                    if slots := {entry.slot: generation for entry in done if (generation := self._generation(entry))}:
+                        reader.finish(slots)
+
+    def _generation(self, entry: SpoolEntry) -> int:
+        """Return the generation of an entry's slot, 0 for one that is done with."""
+        known = self._generations.pop(entry.name, 0)
+        if not known and (slot := self._slot(entry)) is not None:
+            return slot.generation
+        return known
 
     def trim(self, keep: int) -> int:
         """Remove emptied segments that nobody owns, beyond those that are kept to be used again; return how many."""

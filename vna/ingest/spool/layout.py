@@ -19,6 +19,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import xxhash
 
@@ -70,7 +71,7 @@ class Header:
     @property
     def mark(self) -> bytes:
         """The mark of a slot of this generation that is done with."""
-        return xxhash.xxh3_64_digest(struct.pack("<QQ", self.number, self.generation))
+        return mark_of(self.number, self.generation)
 
     @property
     def place(self) -> int:
@@ -100,6 +101,12 @@ class Slot:
     length: int
     checksum: int
     name: str
+
+
+@lru_cache(maxsize=1024)
+def mark_of(number: int, generation: int) -> bytes:
+    """Return the mark of the slots of a generation of a segment that are done with."""
+    return xxhash.xxh3_64_digest(struct.pack("<QQ", number, generation))
 
 
 def slots_of(size: int) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vna.domain.errors import UnavailableError
+from vna.files import write_all
 from vna.ingest.spool.layout import (
     FORMAT,
     MARK,
@@ -19,6 +20,7 @@ from vna.ingest.spool.layout import (
     Note,
     Slot,
     generation_of,
+    mark_of,
     unpack_header,
     unpack_note,
     unpack_slot,
@@ -48,6 +50,7 @@ class SegmentReader:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._any_header: Header | None = None
         self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def header(self) -> Header:
@@ -158,12 +161,31 @@ class SegmentReader:
         raw, _missing = self._read(header.marks_at, used * MARK)
         return array("Q", raw).count(int.from_bytes(header.mark, "little"))
 
+    def waiting(self, number: int, name: str) -> Slot | None:
+        """Return the slot of an entry that is not done with; raises ``OSError``, ``NotASegmentError``.
+
+        The generation in use need not be known: a segment is used again only when each of its slots has the mark of
+        its own generation, and it keeps that until another instance has the slot.
+        """
+        place = self._geometry()
+        slot = self.slot(number) if number < place.slots else None
+        if slot is None or slot.name != name:
+            return None
+        mark = os.pread(self.fd, MARK, place.marks_at + number * MARK)
+        return None if mark == mark_of(place.number, slot.generation) else slot
+
+    def _geometry(self) -> Header:
+        """Return a header, of whichever generation: size and number of slots are the same in all."""
+        if self._any_header is None:
+            self._any_header = self.header()
+        return self._any_header
+
     def is_done(self, header: Header, number: int) -> bool:
-        """Whether a slot is done with."""
+        """Whether a slot of a generation is done with."""
         return os.pread(self.fd, MARK, header.marks_at + number * MARK) == header.mark
 
-    def finish(self, header: Header, numbers: list[int]) -> None:
-        """Mark slots as done with, and return when that is durable.
+    def finish(self, slots: Mapping[int, int]) -> None:
+        """Mark slots, by their number and generation, as done with, and return when that is durable.
 
         Raises
         ------
@@ -172,8 +194,9 @@ class SegmentReader:
             may bring them back, and they are then found to be duplicates.
         """
         try:
-            for number in numbers:
-                os.pwrite(self.fd, header.mark, header.marks_at + number * MARK)
+            place = self._geometry()
+            for number, generation in slots.items():
+                write_all(self.fd, mark_of(place.number, generation), place.marks_at + number * MARK)
             os.fdatasync(self.fd)
         except OSError as error:
             raise UnavailableError(

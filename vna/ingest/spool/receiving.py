@@ -14,9 +14,10 @@ import xxhash
 from vna.domain.errors import OutOfResourcesError
 from vna.domain.file_range import FileSlice
 from vna.domain.origin import Origin, now_us
+from vna.files import write_all
 from vna.ingest.spool.entry import Fate, Kind, SpoolEntry, make_name
 from vna.ingest.spool.layout import Slot
-from vna.ingest.spool.segment import Segment, start_writing, write_all
+from vna.ingest.spool.segment import Segment, start_writing
 
 if TYPE_CHECKING:
     from vna.ingest.spool.room import Spool

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 from pathlib import Path
 from typing import Self
 
 from vna.domain.origin import now_us
+from vna.files import write_all
 from vna.ingest.spool.layout import (
     CLOSED,
     POISONED,
@@ -198,19 +198,6 @@ def remove_draft(path: Path) -> None:
             os.unlink(path)
     finally:
         os.close(fd)
-
-
-def write_all(fd: int, data: bytes | bytearray | memoryview, position: int) -> None:
-    """Write all of some bytes at a position, however little the kernel takes at once; raises ``OSError``."""
-    done = os.pwrite(fd, data, position)
-    if done == len(data):
-        return
-    view = memoryview(data)
-    while done < len(view):
-        count = os.pwrite(fd, view[done:], position + done)
-        if not count:
-            raise OSError(errno.EIO, "nothing more is taken")
-        done += count
 
 
 def start_writing(fd: int, position: int, length: int) -> None:
