@@ -18,17 +18,26 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tests.support.crash_judge import Judge
+from tests.support.crash_programs import PROGRAMS
 from tests.support.crash_states import CrashStates
 from tests.support.crash_workloads import WORKLOADS, play
 from tests.support.disk_faults import FAULTS, suffer
 from tests.support.mounts import work_folder
 from tests.support.recorded_disk import SIZES, recorded_disk
 
+_PROMISES = {"acknowledged", "changed", "sealed", "put"}
 _STATES_OF_ONE = 250
 _JUDGES = 2
 _SHOWN = 20
-_SITUATIONS = [(workload, kind) for kind in SIZES for workload in WORKLOADS]
-_SUFFERERS = [("worker", "ext4"), ("worker", "xfs"), ("whole", "ext4"), ("dimse", "xfs"), ("stow", "ext4")]
+_SITUATIONS = [(workload, kind) for kind in SIZES for workload in (*WORKLOADS, *PROGRAMS)]
+_SUFFERERS = [
+    ("worker", "ext4"),
+    ("worker", "xfs"),
+    ("whole", "ext4"),
+    ("stored", "ext4"),
+    ("dimse", "xfs"),
+    ("stow", "ext4"),
+]
 
 
 @dataclass
@@ -70,10 +79,15 @@ class Score:
         )
 
 
-def _states_of(folder: Path, workload: str, kind: str, seed: int, count: int, score: Score) -> None:
+def _states_of(folder: Path, situation: tuple[str, str], seed: int, count: int, score: Score) -> None:
     """Record one run of a workload, and judge states of its disk."""
+    workload, kind = situation
     with recorded_disk(folder / "disk", kind) as disk:
-        play(WORKLOADS[workload], disk, seed)
+        disk.faults(slow=random.Random(seed).choice([0, 0, 0.002, 0.01]))
+        if workload in PROGRAMS:
+            PROGRAMS[workload](disk, seed)
+        else:
+            play(WORKLOADS[workload], disk, seed)
     begun = time.monotonic()
     states = CrashStates(folder / "disk", folder)
     boots = random.Random(seed)
@@ -94,7 +108,7 @@ def _states_of(folder: Path, workload: str, kind: str, seed: int, count: int, sc
             each = judges.get()
             state = states.make(cut, choice, each.image)
             marks, boot = states.log.marks(cut), boots.choice(["another", "same"])
-            score.promises += sum(mark.split(" ")[0] in {"acknowledged", "changed", "sealed"} for mark in marks)
+            score.promises += sum(mark.split(" ")[0] in _PROMISES for mark in marks)
             name = f"{workload} {kind} seed {seed} state {state.name} ({boot} boot)"
             waiting.append(pool.submit(judged, each, marks, boot, name))
         for one in waiting:
@@ -127,7 +141,7 @@ def main() -> int:
     print(f"seed {given.seed}", flush=True)
     for workload, kind, count in _rounds(given.states):
         with work_folder() as folder:
-            _states_of(folder, workload, kind, source.randrange(1 << 30), count, score)
+            _states_of(folder, (workload, kind), source.randrange(1 << 30), count, score)
         done, seconds = score.states.total(), score.state_seconds
         print(f"{done} states, {len(score.wrong)} wrong, {done / seconds:.1f} a second: {workload} {kind}", flush=True)
     for number in range(given.faults):
