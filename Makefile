@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help up install dev services test unit lint format bench lock clean
+.PHONY: help up install dev services test unit lint format bench crash mutants lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,12 @@ format: dev ## Bring the code into shape
 
 bench: dev services ## Measure against Orthanc and dcmtk's storescp in one run, print the ratios
 	$(BIN)/python -m tests.benchmarks
+
+crash: dev services ## Cut the power in 10,000 ways and break the disk in 300, and look for what was acknowledged (root; an hour)
+	$(BIN)/python -m tests.faults.campaign --states 10000 --faults 300
+
+mutants: dev services ## Put faults into a copy of the source; each must make a test fail (root)
+	$(BIN)/python -m tests.faults.mutants
 
 lock: dev ## Renew the lock files from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock

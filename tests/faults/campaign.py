@@ -11,9 +11,9 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -115,18 +115,8 @@ def _states_of(folder: Path, situation: tuple[str, str], seed: int, count: int, 
             one.result()
     for each in made:
         each.close()
-    score.states[f"{workload}, {kind}"] += count
+    score.states[f"{workload}, {kind}"] += len(waiting)
     score.state_seconds += time.monotonic() - begun
-
-
-def _rounds(states: int) -> Iterator[tuple[str, str, int]]:
-    """Yield what to record, and how many states to make of it."""
-    number = 0
-    while states > 0:
-        count = min(states, _STATES_OF_ONE)
-        yield *_SITUATIONS[number % len(_SITUATIONS)], count
-        states -= count
-        number += 1
 
 
 def main() -> int:
@@ -139,7 +129,10 @@ def main() -> int:
     score = Score(given.seed)
     source = random.Random(given.seed)
     print(f"seed {given.seed}", flush=True)
-    for workload, kind, count in _rounds(given.states):
+    for workload, kind in cycle(_SITUATIONS):
+        count = min(_STATES_OF_ONE, given.states - score.states.total())
+        if count <= 0:
+            break
         with work_folder() as folder:
             _states_of(folder, (workload, kind), source.randrange(1 << 30), count, score)
         done, seconds = score.states.total(), score.state_seconds

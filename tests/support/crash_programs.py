@@ -29,7 +29,7 @@ def play_spool(disk: Disk, seed: int) -> None:
     for round_ in range(_ROUNDS):
         archive = Archive(crash_settings(data, log_bytes=_LOG_BYTES))
         archive.spool.prepare()
-        wait_until(lambda spool=archive.spool: spool.pool.ready and list(spool.segments.glob("*.seg")), 10, "segments")  # type: ignore[misc]
+        _wait_for_segments(archive.spool.segments)
         parts = [[_instance(round_, sender, number, source) for number in range(20)] for sender in range(_SENDERS)]
         threads = [threading.Thread(target=_spool, args=(disk, archive, part)) for part in parts]
         for thread in threads:
@@ -51,8 +51,23 @@ def play_spool(disk: Disk, seed: int) -> None:
         disk.marks("stopped", round_)
 
 
+def _wait_for_segments(folder: Path) -> None:
+    """Return when no more are being made: nothing that is synced for the next one helps the last one."""
+    before: set[str] = set()
+
+    def at_rest() -> bool:
+        found = {path.name for path in folder.iterdir()}
+        rest = bool(found) and found == before
+        before.clear()
+        before.update(found)
+        return rest
+
+    wait_until(at_rest, 20, "segments", every=0.7)
+
+
 def _instance(round_: int, sender: int, number: int, source: random.Random) -> bytes:
-    size = source.choice([3_000, 9_000, 9_000, 40_000, 300_000])
+    # Small ones first: the sync of a large one makes much else durable, too.
+    size = source.choice([3_000, 9_000, 9_000, 40_000, *([300_000] if number > 12 else [])])
     whole = part10(1 + number, study=1 + round_, series=1 + sender, pixels=source.randbytes(size))
     return whole if source.random() > 0.1 else source.randbytes(900)
 

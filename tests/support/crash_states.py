@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ _SECTOR = 512
 # Of the moments for a cut: right behind a mark, at a flush that is about to return, any.
 _BEHIND_MARK, _AT_FLUSH = 0.5, 0.35
 _TORN = 0.15
+# Draws for each state that is wanted, before a log is taken to have no more.
+_DRAWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class CrashStates:
 
     def __init__(self, recording: Path, folder: Path) -> None:
         self.log = DiskLog(recording / "log")
+        self._flushes = [at for at, event in enumerate(self.log.events) if event.kind == FLUSH]
         self._start = recording / "start.img"
         self._durable = folder / "durable.img"
         self._done = 0
@@ -54,39 +58,50 @@ class CrashStates:
         copy_sparse(self._start, self._durable)
         self._done = 0
 
-    def sample(self, seed: int, count: int, first: int = 0) -> list[tuple[int, int]]:
-        """Choose states at moments of interest, the log's first events left out; return what makes each."""
+    def sample(self, seed: int, count: int) -> list[tuple[int, int]]:
+        """Choose states at moments of interest, no two alike; return what makes each. A short log has fewer.
+
+        Of cuts that leave the same the last is taken: it has been promised most.
+        """
         source = random.Random(seed)
         events = self.log.events
-        marks = [at for at in range(first, len(events)) if events[at].kind == MARK]
-        flushes = [at for at in range(first, len(events)) if events[at].kind == FLUSH]
-        cuts = []
-        for _ in range(count):
+        marks = [at for at, event in enumerate(events) if event.kind == MARK]
+        found: dict[object, tuple[int, int]] = {}
+        for _ in range(_DRAWS * count):
             draw = source.random()
             if marks and draw < _BEHIND_MARK:
                 cut = source.choice(marks) + 1
-            elif flushes and draw < _BEHIND_MARK + _AT_FLUSH:
-                cut = source.choice(flushes)
+            elif self._flushes and draw < _BEHIND_MARK + _AT_FLUSH:
+                cut = source.choice(self._flushes)
             else:
-                cut = source.randint(first, len(events))
-            cuts.append((cut, source.randrange(1 << 32)))
-        return sorted(cuts)
+                cut = source.randint(0, len(events))
+            choice = source.randrange(1 << 32)
+            flush, _, written = self._plan(cut, choice)
+            what = (flush, tuple((event.at, *pieces) for event, pieces in written))
+            found[what] = max(found.get(what, (0, 0)), (cut, choice))
+            if len(found) == count:
+                break
+        return sorted(found.values())
+
+    def _plan(self, cut: int, choice: int) -> tuple[int, int, list[tuple[Event, list[tuple[int, int]]]]]:
+        """Return the flush before a cut, how many writes came since, and which of them, and what of each, are kept."""
+        source = random.Random(choice)
+        before = bisect_left(self._flushes, cut)
+        flush = self._flushes[before - 1] if before else 0
+        pending = [event for event in self.log.events[flush:cut] if event.kind == WRITE]
+        return flush, len(pending), [(event, _pieces(event, source)) for event in _some(pending, source)]
 
     def make(self, cut: int, choice: int, image: Path) -> CrashState:
         """Make the state of a cut that leaves of the writes under way what the number chooses; write it to an image."""
-        source = random.Random(choice)
-        events = self.log.events
-        flush = next((at for at in range(cut - 1, -1, -1) if events[at].kind == FLUSH), 0)
+        flush, pending, written = self._plan(cut, choice)
         self._advance(flush)
-        pending = [event for event in events[flush:cut] if event.kind == WRITE]
-        chosen = _some(pending, source)
         copy_sparse(self._durable, image)
         with image.open("r+b", buffering=0) as file:
-            for event in chosen:
+            for event, pieces in written:
                 data = self.log.bytes_of(event)
-                for begin, end in _pieces(event, source):
+                for begin, end in pieces:
                     os.pwrite(file.fileno(), data[begin:end], event.offset + begin)
-        return CrashState(cut, len(chosen), len(pending), f"{cut}:{choice}")
+        return CrashState(cut, len(written), pending, f"{cut}:{choice}")
 
     def _advance(self, to: int) -> None:
         if to < self._done:
