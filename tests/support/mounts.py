@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -145,14 +146,24 @@ def _mounted_below(folder: Path) -> list[Path]:
 
 def clear(folder: Path) -> None:
     """Unmount, detach and remove everything of a work folder."""
+    devices = [device for device, file in _loops() if file.startswith(f"{folder}/")]
     for target in _mounted_below(folder):
         with contextlib.suppress(OSError):
             unmount(target, lazily=True)
-    for device, file in _loops():
-        if file.startswith(f"{folder}/"):
-            with contextlib.suppress(OSError), open(device, "rb") as opened:
-                fcntl.ioctl(opened, _LOOP_CLR_FD)
+    for device in devices:
+        with contextlib.suppress(OSError), open(device, "rb") as opened:
+            fcntl.ioctl(opened, _LOOP_CLR_FD)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_processes(folder: Path) -> None:
+    """Kill what a run that was killed left running on its disks."""
+    name = bytes(folder)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            if name in told and int(process.name) != os.getpid():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _places() -> list[Path]:
@@ -172,6 +183,7 @@ def sweep() -> None:
             except BlockingIOError:
                 continue  # its process lives
             else:
+                _end_processes(folder)
                 clear(folder)
             finally:
                 os.close(lock)
