@@ -48,6 +48,7 @@ from vna.ingest.brake import RefusalBrake
 from vna.ingest.conflict import note_conflicts
 from vna.ingest.filemeta import digest_and_checksum, digest_of
 from vna.ingest.journal import Journal
+from vna.ingest.mend import Proved, mend_document, mend_instances
 from vna.ingest.quarantine import TORN, Quarantine, torn, torn_size
 from vna.ingest.spool import Spool, SpoolEntry
 from vna.ports.index import Index, Outcome, Upserted
@@ -99,6 +100,8 @@ class CommitReport:
         Names of entries that failed for an unexpected reason and will be tried again, alone.
     held
         Names of entries that were refused, and wait for a person to look at why so many of their sender are.
+    mended
+        Keys of objects that were damaged, and are good again by what was received.
     gone
         How many names had no entry any more: somebody else has done them.
     bytes
@@ -112,6 +115,7 @@ class CommitReport:
     reasons: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
     gone: int = 0
     bytes: int = 0
 
@@ -364,7 +368,7 @@ class Committer:
     # Steps 2 to 5.
 
     def _store(self, ready: Sequence[_Ready], report: CommitReport) -> None:
-        unique = self._put(_unique(ready))
+        unique = self._put(_unique(ready), report)
         instances = [item.instance for item in unique]
         outcomes = self._index.upsert(instances) if instances else []
         report.conflicts += note_conflicts(self._objects, self._index, instances, outcomes)
@@ -380,13 +384,14 @@ class Committer:
         report.gone += len(ready) - len(done)
         report.bytes += sum(instance.size for instance in instances)
 
-    def _put(self, ready: list[_Ready]) -> list[_Ready]:
+    def _put(self, ready: list[_Ready], report: CommitReport) -> list[_Ready]:
         while ready:
             # A file of its own becomes the object; of a segment the store makes a copy.
             puts = [Put(item.instance.key, item.content, _DICOM, linkable=item.entry.segment < 0) for item in ready]
             puts += [Put(metadata_key(item.instance.key), item.metadata, _JSON) for item in ready]
             try:
                 stored = self._objects.put_batch(puts)
+                new = self._compared(ready, puts, stored, report)
             except (ArchiveError, FileNotFoundError):
                 # Another worker may have committed some of them since, and removed their files.
                 left = [item for item in ready if self._spool.waits(item.entry)]
@@ -394,8 +399,26 @@ class Committer:
                     raise
                 ready = left
             else:
-                return self._as_stored(ready, stored[len(ready) :])
+                return self._as_stored(ready, new)
         return ready
+
+    def _compared(
+        self, ready: Sequence[_Ready], puts: Sequence[Put], stored: Sequence[bool], report: CommitReport
+    ) -> list[bool]:
+        """Mend what was there already and is not what it should be; return which documents are of this batch.
+
+        The bytes that were received are about to be dropped for those that are there.
+        """
+        count = len(ready)
+        there = [number for number in range(count) if not stored[number]]
+        proved = [Proved(puts[number], ready[number].instance.digest) for number in there]
+        report.mended += mend_instances(self._objects, proved)
+        new = list(stored[count:])
+        for number, item in enumerate(ready):
+            if not new[number] and mend_document(self._objects, puts[count + number], item.instance.digest):
+                report.mended.append(puts[count + number].key)
+                new[number] = True
+        return new
 
     def _as_stored(self, ready: list[_Ready], new: Sequence[bool]) -> list[_Ready]:
         """Take the metadata that the store had already in place of one's own."""
