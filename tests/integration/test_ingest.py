@@ -504,3 +504,34 @@ def test_a_resend_heals_what_is_damaged(archive: Archive, oracle: Acknowledged, 
     # Of good bytes nothing is made anew.
     spool_one(archive.spool, data)
     assert commit_all(archive).mended == []
+
+
+def test_a_refusal_of_a_kind_that_nobody_knows_holds_up_no_neighbours(archive: Archive, oracle: Acknowledged) -> None:
+    oracle.spool(archive.spool, [part10(number) for number in range(5)])
+    poison = spool_one(archive.spool, part10(66))
+    real = archive.index.upsert
+
+    def upsert(instances: Sequence[IndexedInstance]) -> list[Upserted]:
+        if any(instance.uids.sop.endswith(".66") for instance in instances):
+            raise UnavailableError("400 something that no list knows")
+        return real(instances)
+
+    archive.index.upsert = upsert  # type: ignore[method-assign]
+    made = committer(archive)
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            commit_all(archive, made)
+    with pytest.raises(UnavailableError):  # taken apart, and the one is tried alone
+        commit_all(archive, made)
+    for entry in list(archive.spool.entries()):  # as the sweeper sends them now
+        if entry.name != poison.name:
+            made.commit([entry.name])
+    assert [entry.name for entry in archive.spool.entries()] == [poison.name]
+    for _ in range(60):
+        try:
+            if made.commit([poison.name]).quarantined:
+                break
+        except UnavailableError:
+            continue
+    (item,) = archive.quarantine.list()
+    assert "no list knows" in item.reason

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -63,6 +64,9 @@ _BUFFER = 1 << 20
 _IN_MEMORY = 1 << 20
 # Bytes in memory, and of metadata, at which a batch is stored before more of it is read.
 _BATCH_BYTES = 48 << 20
+# How often entries are tried in vain, while services take other things, before they are taken apart, and blamed.
+_STUCK_TOGETHER = 3
+_STUCK_ALONE = 10
 # Errors of the machine, not of the file that was read.
 _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 
@@ -187,6 +191,7 @@ class Committer:
         self._before_first: Callable[[], None] | None = before_first
         self._buffer = memoryview(bytearray(_BUFFER))
         self._failing = False
+        self._refusals: Counter[str] = Counter()
         self._one = threading.Lock()
 
     def commit(self, names: Sequence[str]) -> CommitReport:
@@ -264,11 +269,12 @@ class Committer:
             self._store(ready, report)
         except Exception as error:
             self._journal.end()
-            ours = isinstance(error, (ConfigurationError, *self._interrupts)) or getattr(error, "retry", False)
-            if ours or not storing:
+            if isinstance(error, (ConfigurationError, *self._interrupts)) or not storing:
                 raise
             # Before anything is blamed: is it the service that takes nothing at all?
             self._ask_services()
+            if getattr(error, "retry", False) and not self._stuck([item.entry for item in ready]):
+                raise
             refused = error
         else:
             # Not in a finally: a process that is told to exit here, as one is that ran into a hard time limit,
@@ -277,6 +283,22 @@ class Committer:
         if refused is not None:
             self._isolate([item.entry for item in ready], report, refused)
         self._batch(entries[done:], report)
+
+    def _stuck(self, entries: Sequence[SpoolEntry]) -> bool:
+        """Count that entries were not taken by services that take others; return whether that is so again and again.
+
+        A refusal of a kind that nobody knows counts as one of the service, which it mostly is. One that is an entry's
+        own must not hold up its neighbours for ever.
+        """
+        alone = len(entries) == 1
+        for entry in entries:
+            self._refusals[entry.name] += 1
+        most = max((self._refusals[entry.name] for entry in entries), default=0)
+        if most < (_STUCK_ALONE if alone else _STUCK_TOGETHER):
+            return False
+        for entry in entries:
+            del self._refusals[entry.name]
+        return True
 
     def _isolate(self, entries: Sequence[SpoolEntry], report: CommitReport, error: Exception) -> None:
         """Find which entry it is that a store or an index refuses for good, by taking each alone."""
@@ -376,6 +398,8 @@ class Committer:
         keys = {instance.key for instance in instances}
         done = [item for item in ready if item.instance.key in keys]
         self._spool.finish(item.entry for item in done)
+        for item in done if self._refusals else ():
+            self._refusals.pop(item.entry.name, None)
         if self._brake is not None:
             self._brake.accepted({item.entry.origin for item in done})
         stored = sum(found.outcome is not Outcome.DUPLICATE for found in outcomes)
