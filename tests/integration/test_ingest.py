@@ -479,3 +479,59 @@ def test_instances_of_every_size_are_stored(archive: Archive, oracle: Acknowledg
     assert [entry.segment >= 0 for entry in entries] == [True] * 5 + [False] * 2
     assert commit_all(archive).stored == len(sizes)
     oracle.check(archive)
+
+
+@pytest.mark.parametrize("which", [".dcm", ".json"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_a_resend_heals_what_is_damaged(archive: Archive, oracle: Acknowledged, which: str, damage: str) -> None:
+    data = part10(1, pixels=bytes(2000))
+    oracle.spool(archive.spool, [data])
+    commit_all(archive)
+    key = next(info.key for info in archive.objects.list("instances/") if info.key.endswith(which))
+    path = archive.settings.objects_path / key
+    good = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(good[:-100] if damage == "cut" else good[:300] + b"\xff" + good[301:])
+    spool_one(archive.spool, data)
+    report = commit_all(archive)
+    assert report.mended == ([] if damage == "gone" else [key])
+    assert (report.stored, report.duplicates) == (0, 1)
+    if which == ".dcm":
+        assert path.read_bytes() == good
+    oracle.check(archive)
+    # Of good bytes nothing is made anew.
+    spool_one(archive.spool, data)
+    assert commit_all(archive).mended == []
+
+
+def test_a_refusal_of_a_kind_that_nobody_knows_holds_up_no_neighbours(archive: Archive, oracle: Acknowledged) -> None:
+    oracle.spool(archive.spool, [part10(number) for number in range(5)])
+    poison = spool_one(archive.spool, part10(66))
+    real = archive.index.upsert
+
+    def upsert(instances: Sequence[IndexedInstance]) -> list[Upserted]:
+        if any(instance.uids.sop.endswith(".66") for instance in instances):
+            raise UnavailableError("400 something that no list knows")
+        return real(instances)
+
+    archive.index.upsert = upsert  # type: ignore[method-assign]
+    made = committer(archive)
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            commit_all(archive, made)
+    with pytest.raises(UnavailableError):  # taken apart, and the one is tried alone
+        commit_all(archive, made)
+    for entry in list(archive.spool.entries()):  # as the sweeper sends them now
+        if entry.name != poison.name:
+            made.commit([entry.name])
+    assert [entry.name for entry in archive.spool.entries()] == [poison.name]
+    for _ in range(60):
+        try:
+            if made.commit([poison.name]).quarantined:
+                break
+        except UnavailableError:
+            continue
+    (item,) = archive.quarantine.list()
+    assert "no list knows" in item.reason

@@ -22,6 +22,7 @@ STATUS = {
     errors.ConflictError: 409,
     errors.UnsupportedError: 406,
     errors.IntegrityError: 500,
+    errors.NewerVersionError: 500,
     errors.OutOfResourcesError: 503,
     errors.UnavailableError: 503,
 }

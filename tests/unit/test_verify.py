@@ -261,6 +261,23 @@ def test_a_scrub_goes_on_where_it_stopped_and_keeps_to_its_rate(kept: Kept, monk
     assert {each.key for each in troubles(kept.objects)} == {stored[7].key, lost.key}
 
 
+def test_rows_are_gone_on_with_where_it_stopped_whatever_was_removed(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_MOVED", 2)
+    stored = {each.instance.uids.study_id: each for each in (kept.store(1, study=n) for n in range(20))}
+    order = sorted(stored)
+    whole = list(kept.verifier().rows())
+    assert whole == list(zip(order, range(20), strict=True))
+    assert [name for name, _ in kept.verifier().rows(*whole[9])] == order[10:]
+    # More were removed before its place than it goes back.
+    kept.index.remove([stored[name].instance.uids.instance_id for name in order[:6]])
+    assert [name for name, _ in kept.verifier().rows(*whole[9])] == order[10:]
+    kept.index.upsert([stored[name].instance for name in order[:6]])
+    kept.index.remove([stored[name].instance.uids.instance_id for name in order[8:]])
+    assert [name for name, _ in kept.verifier().rows(*whole[9])] == []
+
+
 def test_a_round_ends_the_facts_of_what_is_gone(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = kept.store(1)
     kept.damage(stored.key, b"bad")

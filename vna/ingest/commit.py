@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -48,6 +49,7 @@ from vna.ingest.brake import RefusalBrake
 from vna.ingest.conflict import note_conflicts
 from vna.ingest.filemeta import digest_and_checksum, digest_of
 from vna.ingest.journal import Journal
+from vna.ingest.mend import Proved, mend_document, mend_instances
 from vna.ingest.quarantine import TORN, Quarantine, torn, torn_size
 from vna.ingest.spool import Spool, SpoolEntry
 from vna.ports.index import Index, Outcome, Upserted
@@ -62,6 +64,9 @@ _BUFFER = 1 << 20
 _IN_MEMORY = 1 << 20
 # Bytes in memory, and of metadata, at which a batch is stored before more of it is read.
 _BATCH_BYTES = 48 << 20
+# How often entries are tried in vain, while services take other things, before they are taken apart, and blamed.
+_STUCK_TOGETHER = 3
+_STUCK_ALONE = 10
 # Errors of the machine, not of the file that was read.
 _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 
@@ -99,6 +104,8 @@ class CommitReport:
         Names of entries that failed for an unexpected reason and will be tried again, alone.
     held
         Names of entries that were refused, and wait for a person to look at why so many of their sender are.
+    mended
+        Keys of objects that were damaged, and are good again by what was received.
     gone
         How many names had no entry any more: somebody else has done them.
     bytes
@@ -112,6 +119,7 @@ class CommitReport:
     reasons: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
     gone: int = 0
     bytes: int = 0
 
@@ -183,6 +191,7 @@ class Committer:
         self._before_first: Callable[[], None] | None = before_first
         self._buffer = memoryview(bytearray(_BUFFER))
         self._failing = False
+        self._refusals: Counter[str] = Counter()
         self._one = threading.Lock()
 
     def commit(self, names: Sequence[str]) -> CommitReport:
@@ -260,11 +269,12 @@ class Committer:
             self._store(ready, report)
         except Exception as error:
             self._journal.end()
-            ours = isinstance(error, (ConfigurationError, *self._interrupts)) or getattr(error, "retry", False)
-            if ours or not storing:
+            if isinstance(error, (ConfigurationError, *self._interrupts)) or not storing:
                 raise
             # Before anything is blamed: is it the service that takes nothing at all?
             self._ask_services()
+            if getattr(error, "retry", False) and not self._stuck([item.entry for item in ready]):
+                raise
             refused = error
         else:
             # Not in a finally: a process that is told to exit here, as one is that ran into a hard time limit,
@@ -273,6 +283,22 @@ class Committer:
         if refused is not None:
             self._isolate([item.entry for item in ready], report, refused)
         self._batch(entries[done:], report)
+
+    def _stuck(self, entries: Sequence[SpoolEntry]) -> bool:
+        """Count that entries were not taken by services that take others; return whether that is so again and again.
+
+        A refusal of a kind that nobody knows counts as one of the service, which it mostly is. One that is an entry's
+        own must not hold up its neighbours for ever.
+        """
+        alone = len(entries) == 1
+        for entry in entries:
+            self._refusals[entry.name] += 1
+        most = max((self._refusals[entry.name] for entry in entries), default=0)
+        if most < (_STUCK_ALONE if alone else _STUCK_TOGETHER):
+            return False
+        for entry in entries:
+            del self._refusals[entry.name]
+        return True
 
     def _isolate(self, entries: Sequence[SpoolEntry], report: CommitReport, error: Exception) -> None:
         """Find which entry it is that a store or an index refuses for good, by taking each alone."""
@@ -364,7 +390,7 @@ class Committer:
     # Steps 2 to 5.
 
     def _store(self, ready: Sequence[_Ready], report: CommitReport) -> None:
-        unique = self._put(_unique(ready))
+        unique = self._put(_unique(ready), report)
         instances = [item.instance for item in unique]
         outcomes = self._index.upsert(instances) if instances else []
         report.conflicts += note_conflicts(self._objects, self._index, instances, outcomes)
@@ -372,6 +398,8 @@ class Committer:
         keys = {instance.key for instance in instances}
         done = [item for item in ready if item.instance.key in keys]
         self._spool.finish(item.entry for item in done)
+        for item in done if self._refusals else ():
+            self._refusals.pop(item.entry.name, None)
         if self._brake is not None:
             self._brake.accepted({item.entry.origin for item in done})
         stored = sum(found.outcome is not Outcome.DUPLICATE for found in outcomes)
@@ -380,13 +408,14 @@ class Committer:
         report.gone += len(ready) - len(done)
         report.bytes += sum(instance.size for instance in instances)
 
-    def _put(self, ready: list[_Ready]) -> list[_Ready]:
+    def _put(self, ready: list[_Ready], report: CommitReport) -> list[_Ready]:
         while ready:
             # A file of its own becomes the object; of a segment the store makes a copy.
             puts = [Put(item.instance.key, item.content, _DICOM, linkable=item.entry.segment < 0) for item in ready]
             puts += [Put(metadata_key(item.instance.key), item.metadata, _JSON) for item in ready]
             try:
                 stored = self._objects.put_batch(puts)
+                new = self._compared(ready, puts, stored, report)
             except (ArchiveError, FileNotFoundError):
                 # Another worker may have committed some of them since, and removed their files.
                 left = [item for item in ready if self._spool.waits(item.entry)]
@@ -394,8 +423,26 @@ class Committer:
                     raise
                 ready = left
             else:
-                return self._as_stored(ready, stored[len(ready) :])
+                return self._as_stored(ready, new)
         return ready
+
+    def _compared(
+        self, ready: Sequence[_Ready], puts: Sequence[Put], stored: Sequence[bool], report: CommitReport
+    ) -> list[bool]:
+        """Mend what was there already and is not what it should be; return which documents are of this batch.
+
+        The bytes that were received are about to be dropped for those that are there.
+        """
+        count = len(ready)
+        there = [number for number in range(count) if not stored[number]]
+        proved = [Proved(puts[number], ready[number].instance.digest) for number in there]
+        report.mended += mend_instances(self._objects, proved)
+        new = list(stored[count:])
+        for number, item in enumerate(ready):
+            if not new[number] and mend_document(self._objects, puts[count + number], item.instance.digest):
+                report.mended.append(puts[count + number].key)
+                new[number] = True
+        return new
 
     def _as_stored(self, ready: list[_Ready], new: Sequence[bool]) -> list[_Ready]:
         """Take the metadata that the store had already in place of one's own."""

@@ -9,7 +9,8 @@ it (:meth:`Journal.recover`) books it:
 
 - while parsing, on the entry it was on: one attempt;
 - while storing, which concerns the whole batch, on nobody, but every entry of
-  the batch becomes a *suspect*; for a batch of one, on that one.
+  the batch becomes a *suspect*; for a batch of one, on that one, unless storing
+  it takes so long that the worker may as well have been stopped in the middle.
 
 Suspects, which are all entries with a record in ``attempts``, are committed
 alone, so a second death has one cause. Nothing here is made durable by fsync: a
@@ -32,6 +33,8 @@ from vna.ingest.spool import Spool, SpoolEntry
 # State (Idle, Parsing, Storing), number of the entry under work, bytes of names that follow.
 _HEADER = "{} {:06d} {:010d}\n"
 _HEADER_LENGTH = len(_HEADER.format("I", 0, 0))
+# Bytes whose storing takes so long that a worker is stopped in the middle of it rather than killed by it.
+_LONG = 64 << 20
 _SUFFIX = ".json"
 _HELD = ".held"
 _IDLE = _HEADER.format("I", 0, 0).encode()
@@ -188,7 +191,7 @@ class Journal:
         if state == "P" and position < len(names) and names[position] in left:
             blamed = names[position]
             self.add(blamed, "the worker died while reading it")
-        elif state == "S" and len(left) == 1:
+        elif state == "S" and len(left) == 1 and _length(left[0]) < _LONG:
             blamed = left[0]
             self.add(blamed, "the worker died while storing it")
         elif state == "S":
@@ -273,6 +276,13 @@ class Journal:
         draft.write_text(json.dumps(asdict(attempts)), encoding="utf-8")
         os.replace(draft, target)
         return attempts
+
+
+def _length(name: str) -> int:
+    try:
+        return SpoolEntry.parse(name).length
+    except ValueError:
+        return 0
 
 
 def _read(fd: int) -> tuple[str, int, list[str]]:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import chain, takewhile
 from pathlib import Path
 
 import structlog
@@ -153,17 +154,17 @@ class Sweeper:
             _replace(self._spool.path / "sweep.json", json.dumps(asdict(report)))
             return report
 
-    def _room(self, report: SweepReport) -> tuple[int, bool]:
-        """Return how many messages may be sent, and whether the queue is empty."""
+    def _room(self, report: SweepReport) -> dict[bool, int]:
+        """Return how many messages may be sent to the queues of small and of large entries; all of them if empty."""
         try:
-            depth = sum(self._queue.depth(ingest_queue(self._spool_id, large=large)) for large in (False, True))
+            depth = {large: self._queue.depth(ingest_queue(self._spool_id, large=large)) for large in (False, True)}
             self._ready()
         except ArchiveError as error:
             report.waiting = str(error)
-            return 0, False
-        if depth >= self._deepest:
-            report.waiting = f"{depth} messages in the queue"
-        return max(0, self._deepest - depth), depth == 0
+            return dict.fromkeys((False, True), 0)
+        if max(depth.values()) >= self._deepest:
+            report.waiting = f"{max(depth.values())} messages in the queue"
+        return {large: max(0, self._deepest - deep) for large, deep in depth.items()}
 
     def _scan(self, report: SweepReport) -> None:
         counted = self._spool.count()
@@ -173,31 +174,32 @@ class Sweeper:
             report.oldest_seconds = round(abs(now - counted.oldest_us / 1e6), 1)
         held = self._journal.held()
         report.held = len(held)
-        room, empty = self._room(report)
+        room = self._room(report)
+        empty = {large for large, left in room.items() if left == self._deepest}
         sent = self._load_sent(now)
-        recent = {} if empty else sent
         passed = self._journal.in_hand() | held
         suspects = self._journal.suspects()
         kept = dict(sent)
         batch: list[SpoolEntry] = []
-        for entry in self._spool.entries() if room > 0 else ():
+        # What lies in segments is small; a backlog of it is read no further than it is sent.
+        small = takewhile(lambda _: room[False] > 0, self._spool.entries_in_segments())
+        for entry in chain(small, self._spool.entries_in_files() if any(room.values()) else ()):
+            large = entry.length >= LARGE_BYTES
             # A clock that was set back makes entries of the future: they wait no longer for that.
             age = now - entry.received_us / 1e6
             report.future += age < -_SKEW_SECONDS
-            if abs(age) < self._age or entry.nonce in recent or entry.name in passed or not entry.to_commit:
+            if abs(age) < self._age or entry.name in passed or not entry.to_commit or room[large] <= 0:
                 continue
-            if self._torn(entry, report):
+            if (entry.nonce in sent and large not in empty) or self._torn(entry, report):
                 continue
-            alone = entry.name in suspects or entry.length >= LARGE_BYTES
-            if not alone:
-                batch.append(entry)
-            for group in ([entry],) if alone else (batch,) if len(batch) == self._batch else ():
-                room = self._send_group(group, kept, now, report, room)
-                if not alone:
-                    batch = []
-            if room <= 0:
-                break
-        if batch and room > 0:
+            if large or entry.name in suspects:
+                self._send_group([entry], kept, now, report, room)
+                continue
+            batch.append(entry)
+            if len(batch) == self._batch:
+                self._send_group(batch, kept, now, report, room)
+                batch = []
+        if batch and room[False] > 0:
             self._send_group(batch, kept, now, report, room)
         _replace(self._spool.path / "sweep.sent", "".join(f"{nonce} {when:.0f}\n" for nonce, when in kept.items()))
 
@@ -208,16 +210,23 @@ class Sweeper:
             self._spool.trim()
 
     def _send_group(
-        self, group: Sequence[SpoolEntry], kept: dict[str, float], now: float, report: SweepReport, room: int
-    ) -> int:
+        self,
+        group: Sequence[SpoolEntry],
+        kept: dict[str, float],
+        now: float,
+        report: SweepReport,
+        room: dict[bool, int],
+    ) -> None:
+        large = group[0].length >= LARGE_BYTES
         try:
             enqueue_entries(self._queue, self._spool_id, group)
         except ArchiveError as error:
             report.waiting = str(error)
-            return 0
+            room[False] = room[True] = 0
+            return
         kept.update((entry.nonce, now) for entry in group)
         report.sent += len(group)
-        return room - 1
+        room[large] -= 1
 
     def _send(self, entries: Sequence[SpoolEntry], suspects: set[str]) -> None:
         enqueue_entries(self._queue, self._spool_id, [entry for entry in entries if entry.name not in suspects])

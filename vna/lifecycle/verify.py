@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from vna.domain.batches import batches
 from vna.domain.errors import IntegrityError, NotFoundError, UnsupportedError
 from vna.domain.identity import OBJECT_PREFIX, instance_key, metadata_key, object_key, study_prefix
-from vna.domain.query import Level, Query, Selector
+from vna.domain.query import Hit, Level, Query, Selector
 from vna.ingest import damage
 from vna.ingest.damage import Damage, Wrong, stored_digest
 from vna.ingest.document import parse_metadata
@@ -24,6 +24,8 @@ STUDY_UID = "0020000D"
 # What is younger may be on its way: stored and not indexed yet.
 YOUNG = timedelta(minutes=15)
 _BATCH = 50
+# Studies that may have been removed from the index between two steps and before their place.
+_MOVED = 1000
 
 
 @dataclass(slots=True)
@@ -180,12 +182,26 @@ class Verifier:
         if self._is_old(document) and self._objects.head(instance_key(document.key)) is None:
             self._wrong(document.key, Wrong.NO_BYTES, "a metadata document without an instance")
 
-    def rows(self, after: str = "") -> Iterator[str]:
-        """Look for rows whose objects are not there, study by study; yield the identity of each study."""
-        for hit in self._index.scroll(Query(Level.STUDY, by_identity=True)):
+    def rows(self, after: str = "", at: int = 0) -> Iterator[tuple[str, int]]:
+        """Look for rows whose objects are not there, study by study; yield the identity and the place of each.
+
+        Parameters
+        ----------
+        after
+            Identity of the last study that was looked at.
+        at
+            Its place among all. It may have moved since, and spares going through all before it.
+        """
+        at = max(at - _MOVED, 0)
+        if at and next((hit.id for hit in self._studies(at)), "~") > after:
+            at = 0
+        for place, hit in enumerate(self._studies(at), at):
             if hit.id > after:
                 self._rows_of(hit.first(STUDY_UID))
-                yield hit.id
+                yield hit.id, place
+
+    def _studies(self, at: int) -> Iterator[Hit]:
+        return self._index.scroll(Query(Level.STUDY, by_identity=True, offset=at))
 
     def _rows_of(self, uid: str) -> None:
         present = {info.key for info in self._objects.list(study_prefix(uid))}

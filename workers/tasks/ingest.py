@@ -40,6 +40,8 @@ def _count(report: CommitReport, seconds: float) -> None:
         "conflict": report.conflicts,
         "quarantined": len(report.quarantined),
         "failed": len(report.failed),
+        "held": len(report.held),
+        "mended": len(report.mended),
     }
     for outcome, count in outcomes.items():
         observability.committed_total.labels(outcome).inc(count)

@@ -72,8 +72,8 @@ class Contents:
         self._generations: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.RLock()
 
-    def entries(self) -> Iterator[SpoolEntry]:
-        """Yield what waits: of the segment that was begun first first, then files. Reads as it goes."""
+    def in_segments(self) -> Iterator[SpoolEntry]:
+        """Yield what waits in segments, of the one that was begun first first. Reads as it goes."""
         for reader, header in self._all():
             used = reader.used(header)
             marks = reader.marks(header, used)
@@ -83,7 +83,10 @@ class Contents:
                     continue
                 if (entry := _entry(header, number, slot)) and (number < used or not reader.is_done(header, number)):
                     yield entry
-        yield from (entry for entry in self._files.entries() if entry is not None)
+
+    def in_files(self) -> Iterator[SpoolEntry]:
+        """Yield what waits in files, in no order."""
+        return (entry for entry in self._files.entries() if entry is not None)
 
     def count(self, *, with_bytes: bool = False) -> Spooled:
         """Return what waits, without reading each entry unless its bytes are asked for."""

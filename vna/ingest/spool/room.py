@@ -141,7 +141,16 @@ class Spool:
 
     def entries(self) -> Iterator[SpoolEntry]:
         """Yield what waits: of the segment that was begun first first, then files. Reads as it goes."""
-        return self._contents.entries()
+        yield from self._contents.in_segments()
+        yield from self._contents.in_files()
+
+    def entries_in_segments(self) -> Iterator[SpoolEntry]:
+        """Yield what waits in segments, of the one that was begun first first. Reads as it goes."""
+        return self._contents.in_segments()
+
+    def entries_in_files(self) -> Iterator[SpoolEntry]:
+        """Yield what waits in files of its own, in no order."""
+        return self._contents.in_files()
 
     def count(self, *, with_bytes: bool = False) -> Spooled:
         """Return how much waits, without reading each entry unless its bytes are asked for."""
