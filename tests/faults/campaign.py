@@ -6,12 +6,13 @@ Every state and every fault has a seed, so that each can be made again. Ends wit
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import platform
 import random
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.support.recorded_disk import SIZES, recorded_disk
 _PROMISES = {"acknowledged", "changed", "sealed", "put"}
 _STATES_OF_ONE = 250
 _JUDGES = 2
+_SUFFER_AT_ONCE = 3
 _SHOWN = 20
 _SITUATIONS = [(workload, kind) for kind in SIZES for workload in (*WORKLOADS, *PROGRAMS)]
 _SUFFERERS = [
@@ -119,6 +121,28 @@ def _states_of(folder: Path, situation: tuple[str, str], seed: int, count: int, 
     score.state_seconds += time.monotonic() - begun
 
 
+def _suffered(fault: str, workload: str, kind: str, seed: int) -> list[str]:
+    with work_folder() as folder:
+        return suffer(folder, fault, workload, kind, seed)
+
+
+def _suffer_all(count: int, source: random.Random, score: Score) -> None:
+    """Let archives suffer faults, some at a time, each in a process of its own."""
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(_SUFFER_AT_ONCE, spawned, max_tasks_per_child=1) as pool:
+        waiting = {}
+        for number in range(count):
+            fault = list(FAULTS)[number % len(FAULTS)]
+            workload, kind = source.choice(_SUFFERERS)
+            given = (fault, workload, kind, source.randrange(1 << 30))
+            waiting[pool.submit(_suffered, *given)] = given
+        for done in as_completed(waiting):
+            fault, workload, kind, seed = waiting[done]
+            score.add(f"{fault} {workload} {kind} seed {seed}", done.result())
+            score.faults[fault] += 1
+            print(f"{score.faults.total()} faults, {len(score.wrong)} wrong: {fault} {workload} {kind}", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--states", type=int, default=10_000)
@@ -137,14 +161,7 @@ def main() -> int:
             _states_of(folder, (workload, kind), source.randrange(1 << 30), count, score)
         done, seconds = score.states.total(), score.state_seconds
         print(f"{done} states, {len(score.wrong)} wrong, {done / seconds:.1f} a second: {workload} {kind}", flush=True)
-    for number in range(given.faults):
-        fault = list(FAULTS)[number % len(FAULTS)]
-        workload, kind = source.choice(_SUFFERERS)
-        seed = source.randrange(1 << 30)
-        with work_folder() as folder:
-            score.add(f"{fault} {workload} {kind} seed {seed}", suffer(folder, fault, workload, kind, seed))
-        score.faults[fault] += 1
-        print(f"{number + 1} faults, {len(score.wrong)} wrong: {fault} {workload} {kind}", flush=True)
+    _suffer_all(given.faults, source, score)
     print(score.summary())
     if given.summary:
         given.summary.write_text(score.summary() + "\n")

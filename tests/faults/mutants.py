@@ -85,8 +85,8 @@ MUTANTS = [
     Mutant(
         "an entry is done with before the object store has it",
         "vna/ingest/commit.py",
-        "        unique = self._put(_unique(ready))\n",
-        "        self._spool.finish(item.entry for item in ready)\n        unique = self._put(_unique(ready))\n",
+        "        unique = self._put(_unique(ready)",
+        "        self._spool.finish(item.entry for item in ready)\n        unique = self._put(_unique(ready)",
         _SPOOL,
     ),
     Mutant(
@@ -239,16 +239,9 @@ def _try(folder: Path, mutant: Mutant) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="parts of names; empty: all")
-    parser.add_argument("--check", action="store_true", help="look whether each place is there, and run nothing")
     given = parser.parse_args()
     chosen = [each for each in MUTANTS if not given.names or any(name in each.name for name in given.names)]
     bad = 0
-    if given.check:
-        for each in chosen:
-            if (count := (ROOT / each.file).read_text().count(each.old)) != 1:
-                print(f"{each.name}: found {count} times in {each.file}")
-                bad += 1
-        return 1 if bad else 0
     folder = _copy()
     try:
         for each in chosen:
