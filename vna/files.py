@@ -8,11 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """Make the names in a folder durable; raises ``OSError``."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+        # XFS that could not write its journal, for the sake of another sync, has shut itself down and forgotten the
+        # names, and lets this sync succeed. To look for a name that it does not know fails then.
+        with suppress(FileNotFoundError):
+            os.stat(os.urandom(8).hex(), dir_fd=fd)
     finally:
         os.close(fd)
 

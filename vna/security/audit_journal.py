@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from vna.domain.audit import AuditEvent, to_record
+from vna.files import sync_folder
 
 _SUFFIX = ".log"
 # A file that has grown past this is finished and the next one begun: what is sealed can be removed.
@@ -32,15 +33,6 @@ def canonical(value: dict[str, Any]) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def make_durable(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def write_whole(path: Path, data: bytes) -> None:
     """Put a file in place of another, whole and durable, or not at all."""
     draft = path.with_name(f".{path.name}-{os.getpid()}")
@@ -49,7 +41,7 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    make_durable(path.parent)
+    sync_folder(path.parent)
 
 
 class JournalWriter:
@@ -104,7 +96,7 @@ class JournalWriter:
         # Locked before it has its name: nobody may take it for the file of a dead process.
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         draft.replace(self._folder / f"{name}{_SUFFIX}")
-        make_durable(self._folder)
+        sync_folder(self._folder)
         self._fd, self._size = fd, 0
 
 

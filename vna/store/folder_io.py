@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from vna.domain.errors import ArchiveError, IntegrityError, OutOfResourcesError, UnavailableError, UnsupportedError
+from vna.files import sync_folder
 from vna.store.per_process import PerProcess
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
@@ -65,14 +66,6 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYNCFS_TELLS = platform.system() == "Linux" and hasattr(_LIBC, "syncfs") and _kernel() >= _TELLING_KERNEL
 
 
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class Syncer:
     """Makes files and folders durable, many at a time.
 
@@ -100,7 +93,7 @@ class Syncer:
 
     def folders(self, paths: Sequence[str]) -> dict[str, OSError]:
         """Make the entries of folders durable; return which failed, and why."""
-        return {path: error for path, error in zip(paths, self.each(_sync_folder, paths), strict=True) if error}
+        return {path: error for path, error in zip(paths, self.each(sync_folder, paths), strict=True) if error}
 
     def each(self, sync: Callable[[_T], None], items: Sequence[_T]) -> list[OSError | None]:
         """Sync several by eight threads, which share commits of the journal; return how each failed."""

@@ -172,7 +172,8 @@ class SpoolFile:
         elif fd >= 0:
             os.close(fd)
             if not self._sealed:
-                with contextlib.suppress(FileNotFoundError):
+                # What a disk that fails does not let go of is removed when nobody has written to it for long.
+                with contextlib.suppress(OSError):
                     os.unlink(self._part)
 
 
