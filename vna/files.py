@@ -36,7 +36,13 @@ def make_durable_folder(folder: Path) -> None:
         return
     make_durable_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    try:
+        sync_folder(folder.parent)
+    except OSError:
+        # It is told once: whoever finds the folder later would believe that its name is durable.
+        with suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from vna.ingest.journal import Journal
 from vna.ingest.quarantine import Quarantine
 from vna.ingest.spool import Fate, Kind, Spool, SpoolEntry
 from vna.ingest.spool.entry import encode_origin, make_name
-from vna.ingest.spool.layout import CLOSED, SECTOR, SLOTS_AT, Header, Note, Slot, pack_note, pack_slot, slots_of
+from vna.ingest.spool.layout import CLOSED, PAGE, SECTOR, SLOTS_AT, Header, Note, Slot, pack_note, pack_slot, slots_of
 from vna.ingest.sweep import Sweeper
 from vna.store.folder import FolderStore
 
@@ -257,8 +258,9 @@ def test_a_million_entries_are_swept_within_a_second(tmp_path: Path) -> None:
         header = Header(1, number, size, slots, received + number)
         with (parts.spool.segments / f"{number:012x}.seg").open("wb") as file:
             file.truncate(size)
-            file.seek(header.place)
-            file.write(header.pack())
+            for generation in (0, 1):
+                file.seek(PAGE * generation)
+                file.write(replace(header, generation=generation).pack())
             file.seek(header.place + SECTOR)
             file.write(pack_note(header, Note(CLOSED, slots)))
             file.seek(SLOTS_AT)
