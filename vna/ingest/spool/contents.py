@@ -212,8 +212,6 @@ class Contents:
         for draft in self._segments.glob(".*"):
             with contextlib.suppress(OSError):
                 remove_draft(draft)
-        with self._lock:
-            self._close_removed()
         for reader, header in self._all():
             used = reader.used(header)
             if used > reader.done(header, used) or not reader.whole():
@@ -225,6 +223,8 @@ class Contents:
         if removed:
             with contextlib.suppress(OSError):
                 sync_folder(self._segments)
+        with self._lock:
+            self._close_removed()
         return removed
 
     def close(self) -> None:
