@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,16 @@ def write_durably(path: Path, data: bytes) -> None:
             os.unlink(draft)
         raise
     sync_folder(path.parent)
+
+
+def remove_unlocked(path: Path) -> None:
+    """Remove a file unless a living process holds it by a lock; raises ``OSError``."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(fd)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview, position: int) -> None:

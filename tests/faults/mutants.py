@@ -135,16 +135,16 @@ MUTANTS = [
     ),
     Mutant(
         "an entry goes before its bytes in quarantine are synced",
-        "vna/ingest/quarantine.py",
-        "                os.fsync(file.fileno())\n            os.replace(draft, self.path / name)\n",
-        "            os.replace(draft, self.path / name)\n",
+        "vna/ingest/quarantine/keeping.py",
+        "            os.fsync(file.fileno())\n",
+        "",
         _SPOOL,
     ),
     Mutant(
         "an entry goes into quarantine without a copy in the object store",
-        "vna/ingest/quarantine.py",
-        '            self._objects.put_batch([Put(_key(entry.name), source, "application/dicom")])\n',
-        "",
+        "vna/ingest/quarantine/keeping.py",
+        "            self._copies.put(entry, draft, copied, document)\n",
+        "            pass\n",
         ["tests/unit/test_quarantine.py"],
     ),
     Mutant(
