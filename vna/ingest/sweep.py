@@ -101,6 +101,8 @@ class Sweeper:
         Those of the spool.
     age_seconds
         Age from which an entry is taken up.
+    first_age_seconds
+        The same for the first sweep, if another: messages of before are most likely gone.
     batch
         Most entries of one message.
     ready
@@ -116,6 +118,7 @@ class Sweeper:
         quarantine: Quarantine,
         *,
         age_seconds: float = 60,
+        first_age_seconds: float | None = None,
         batch: int = 64,
         deepest: int = DEEPEST,
         ready: Callable[[], None] = lambda: None,
@@ -126,6 +129,7 @@ class Sweeper:
         self._journal = journal
         self._quarantine = quarantine
         self._age = age_seconds
+        self._first_age = first_age_seconds
         self._batch = batch
         self._deepest = deepest
         self._ready = ready
@@ -176,6 +180,8 @@ class Sweeper:
         held = self._journal.held()
         report.held = len(held)
         room = self._room(report)
+        least = self._age if self._first_age is None else min(self._first_age, self._age)
+        self._first_age = None
         empty = {large for large, left in room.items() if left == self._deepest}
         sent = self._load_sent(now)
         passed = self._journal.in_hand() | held
@@ -189,7 +195,7 @@ class Sweeper:
             # A clock that was set back makes entries of the future: they wait no longer for that.
             age = now - entry.received_us / 1e6
             report.future += age < -_SKEW_SECONDS
-            if abs(age) < self._age or entry.name in passed or not entry.to_commit or room[large] <= 0:
+            if abs(age) < least or entry.name in passed or not entry.to_commit or room[large] <= 0:
                 continue
             if (entry.nonce in sent and large not in empty) or self._torn(entry, report):
                 continue

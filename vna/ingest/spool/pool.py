@@ -93,7 +93,9 @@ class SegmentPool:
         """Have segments made in the background; later, not to delay a start."""
         with self._state:
             self._wait_first = after_seconds
-            self._wake()
+            if self._keeper is None and not self._closed and self._ready:
+                self._keeper = threading.Thread(target=self._run, name="spool-segments", daemon=True)
+                self._keeper.start()
 
     def lend(self) -> Segment | None:
         """Return a segment with room for one more instance, for the caller alone; ``None`` if there is none now."""
@@ -103,8 +105,8 @@ class SegmentPool:
             # The one that was written last: the fewer are begun, the sooner each is full and emptied.
             segment = self._begun.pop() if self._begun else self._empty.pop() if self._empty else None
             self._used = time.monotonic()
-            if self._keeper is None or len(self._empty) < _AT_HAND:
-                self._wake()
+            if len(self._empty) < _AT_HAND:
+                self._state.notify_all()
             if segment is not None:
                 self._lent += 1
             return segment
@@ -121,13 +123,6 @@ class SegmentPool:
             else:
                 self._full.append(segment.path)
         segment.close(full=True)
-
-    def _wake(self) -> None:
-        if self._keeper is None and not self._closed and self._ready:
-            self._keeper = threading.Thread(target=self._run, name="spool-segments", daemon=True)
-            self._keeper.start()
-        else:
-            self._state.notify_all()
 
     def _run(self) -> None:
         with self._state:

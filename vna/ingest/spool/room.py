@@ -91,14 +91,14 @@ class Spool:
         )
 
     def _open(self, *, create: bool) -> None:
+        first = (self.path / "incoming").is_dir()
         if create:
             make_durable_folder(self.path)
-        elif not self.path.is_dir():
+        elif not first:
             check_marker(self.path, create=False)
         with (self.path / "recovery.lock").open("a") as lock:
             # Nobody takes up entries while another restores them.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            first = (self.path / "incoming").is_dir()
             check_marker(self.path, create=create or first)
             for folder in (self.partial, self.segments, self.files.path):
                 make_durable_folder(folder)
