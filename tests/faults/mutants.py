@@ -135,14 +135,14 @@ MUTANTS = [
     ),
     Mutant(
         "an entry goes before its bytes in quarantine are synced",
-        "vna/ingest/quarantine/keeping.py",
+        "vna/ingest/quarantine/intake.py",
         "            os.fsync(file.fileno())\n",
         "",
         _SPOOL,
     ),
     Mutant(
         "an entry goes into quarantine without a copy in the object store",
-        "vna/ingest/quarantine/keeping.py",
+        "vna/ingest/quarantine/intake.py",
         "            self._copies.put(entry, draft, copied, document)\n",
         "            pass\n",
         ["tests/unit/test_quarantine.py"],

@@ -278,3 +278,28 @@ def test_a_million_entries_are_swept_within_a_second(tmp_path: Path) -> None:
     assert report.sent == 200 * 64
     # A second on a quiet machine, with room for a busy one.
     assert seconds < 2
+
+
+def test_a_disk_that_takes_nothing_ends_no_sweep(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = parts.receive(3)
+    real = Path.write_text
+
+    def full(path: Path, *given: object, **more: object) -> int:
+        if path.is_relative_to(parts.spool.path):
+            raise OSError(28, "no space")
+        return real(path, *given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "write_text", full)
+    report = parts.sweeper.sweep()
+    assert report is not None
+    assert (report.entries, report.sent) == (3, 3)
+    assert sorted(parts.queue.names(SMALL)) == sorted(entry.name for entry in entries)
+
+
+def test_a_sweep_clears_away_what_killed_processes_left(parts: Parts) -> None:
+    left = [parts.journal.inflight / ".1-1", parts.journal.attempts / ".1-1", parts.quarantine.path / ".1-1"]
+    for path in left:
+        path.touch()
+        os.utime(path, (0, 0))
+    parts.sweep()
+    assert [path for path in left if path.exists()] == []

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 import xxhash
 
@@ -38,7 +38,14 @@ class Copied:
     unreadable: int = 0
 
 
-def copy(parts: Iterable[tuple[bytes, int]], into: BinaryIO | None = None) -> Copied:
+class Sink(Protocol):
+    """Where bytes are written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Append bytes."""
+
+
+def copy(parts: Iterable[tuple[bytes, int]], into: Sink | None = None) -> Copied:
     """Write parts to a file, if one is given, and return which bytes they were."""
     sha = hashlib.sha256()
     checksum = xxhash.xxh3_64()

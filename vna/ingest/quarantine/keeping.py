@@ -1,15 +1,14 @@
-"""Putting entries in quarantine, listing them, and taking them out: back to the spool, or away for good."""
+"""The quarantine: entries go in, are listed, and are taken out, back to the spool or away for good."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import structlog
 
@@ -23,14 +22,14 @@ from vna.domain.errors import (
 )
 from vna.domain.identity import FACT_PREFIX
 from vna.domain.origin import iso_utc, now_us
-from vna.files import make_durable_folder, remove_unlocked, sync_folder, write_durably
-from vna.ingest.filemeta import peek
+from vna.files import make_durable_folder, remove_unlocked, sync_folder
 from vna.ingest.journal import Journal
 from vna.ingest.quarantine.alike import Alike
 from vna.ingest.quarantine.copies import Copies
 from vna.ingest.quarantine.copying import Copied, copy, parts_of
 from vna.ingest.quarantine.departures import Departures
-from vna.ingest.quarantine.item import REASON, TORN, Quarantined, as_received, encode, read_item
+from vna.ingest.quarantine.intake import Intake
+from vna.ingest.quarantine.item import REASON, Quarantined, as_received, encode, read_item
 from vna.ingest.spool import Spool, SpoolEntry
 from vna.ports.objects import ObjectStore
 
@@ -70,6 +69,7 @@ class Quarantine:
         self.path = spool.path / "quarantine"
         self._alike = Alike(self.path / "alike")
         self._departures = Departures(spool.path / "quarantine.lock", self.path / "leaving")
+        self._intake = Intake(spool, self.path, self._copies, self._alike, self._departures)
         with suppress(OSError):  # a full disk keeps no worker from its work; it is made when it is needed
             make_durable_folder(self.path)
 
@@ -90,100 +90,10 @@ class Quarantine:
         OSError
             The bytes cannot be written here; the entry is where it was.
         """
-        # Damaged or not, what is there is kept: a person may know what to do with it.
-        source = replace(self._spool.source(entry), checksum=None)
-        make_durable_folder(self.path)
-        with self._draft() as (draft, file):
-            copied = copy(parts_of(source), file)
-            file.flush()
-            os.fsync(file.fileno())
-            # If it does not wait any more, its place may have been another's while it was read.
-            self._check_waits(entry)
-            if copied.unreadable:
-                reason += f"; {copied.unreadable} bytes cannot be read, and are zeros here"
-            item = self._join(entry, draft, copied, reason) or self._keep(
-                entry,
-                draft,
-                copied,
-                Quarantined(
-                    id=entry.nonce,
-                    name=entry.name,
-                    reason=reason,
-                    error=error,
-                    when=iso_utc(now_us()),
-                    received=iso_utc(entry.received_us),
-                    attempts=attempts,
-                    size=copied.size,
-                    origin=asdict(entry.origin),
-                    meta=peek(draft),
-                    digest=copied.digest,
-                ),
-            )
+        item = self._intake.take(entry, reason, error, attempts)
         self._journal.forget(entry.name)
         self._on_put(item)
         return item
-
-    @contextmanager
-    def _draft(self) -> Iterator[tuple[Path, BinaryIO]]:
-        draft = self.path / f".{os.getpid()}-{os.urandom(4).hex()}"
-        try:
-            with draft.open("xb") as file:
-                # For as long as the lock is held, nobody clears it away.
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield draft, file
-        finally:
-            draft.unlink(missing_ok=True)
-
-    def _check_waits(self, entry: SpoolEntry) -> None:
-        if not self._spool.waits(entry):
-            raise FileNotFoundError(entry.name)
-
-    def _join(self, entry: SpoolEntry, draft: Path, copied: Copied, reason: str) -> Quarantined | None:
-        """Drop an entry whose bytes wait here for the same reason, whole; return what waits, ``None`` if nothing."""
-        for name in self._alike.names(copied.digest):
-            if name == entry.name:
-                continue
-            with suppress(FileNotFoundError, ValueError):  # dropped or retried meanwhile
-                found = read_item(self.path, name)
-                if found.reason != reason or found.digest != copied.digest:
-                    continue
-                # What is here is all that is left then: its note is no proof that it is whole.
-                if copy(parts_of(self.path / name)).digest != copied.digest:
-                    continue
-                if found.error != TORN and not self._copies.there(name):
-                    self._copies.ensure(SpoolEntry.parse(name), draft, copied)
-                with self._departures.locked():
-                    if (self.path / name).exists() and not self._departures.leaves(name):
-                        self._spool.finish([entry])
-                        return found
-        return None
-
-    def _keep(self, entry: SpoolEntry, draft: Path, copied: Copied, item: Quarantined) -> Quarantined:
-        """Put a copy of an entry in place, here and in the object store, and be done with the entry."""
-        target = self.path / entry.name
-        better = None if as_received(entry, copied) else self._whole(entry)
-        if better is not None:
-            item = replace(item, size=better.size, digest=better.digest, meta=peek(target))
-        document = encode(asdict(item))
-        if item.error != TORN:
-            self._copies.put(entry, draft, copied, document)
-        with self._departures.locked():
-            self._check_waits(entry)
-            write_durably(self.path / (entry.name + REASON), document)
-            if better is None or not target.exists():
-                os.replace(draft, target)
-            sync_folder(self.path)
-            if not self._departures.leaves(entry.name):
-                self._alike.add(item.digest, entry.name)
-            self._spool.finish([entry])
-        return item
-
-    def _whole(self, entry: SpoolEntry) -> Copied | None:
-        """Return which bytes are here already under the same name, if they are those that were received."""
-        with suppress(FileNotFoundError):
-            found = copy(parts_of(self.path / entry.name))
-            return found if as_received(entry, found) else None
-        return None
 
     # What is in it.
 
@@ -269,9 +179,14 @@ class Quarantine:
         if force:
             wanted += [lambda copied: copied.digest == item.digest, lambda _copied: True]
         for accepts in wanted:
-            for parts in (lambda: parts_of(self.path / item.name), lambda: self._copies.parts(item.name)):
+            for there in (False, True):
                 with suppress(NotFoundError, IntegrityError), self._spool.begin(entry.origin) as file:
+<<<<<<< HEAD
                     if accepts(copy(parts(), file)):  # type: ignore[arg-type, no-untyped-call]  # of a file it needs write alone
+=======
+                    parts = self._copies.parts(item.name) if there else parts_of(self.path / item.name)
+                    if accepts(copy(parts, file)):
+>>>>>>> h-quar
                         return file.seal(entry.received_us)
         raise IntegrityError(
             f"{item.id}: the bytes are not those that were received, neither here nor in the object store;"
