@@ -133,9 +133,9 @@ def test_what_a_killed_run_leaves_is_cleared_by_the_next() -> None:
         assert process.stdout is not None
         left = Path(process.stdout.readline().strip())
         assert (left / "disk" / "mnt").is_mount()
+        (device,) = [device for device, file in mounts._loops() if file.startswith(str(left))]
         process.kill()
     mounts.sweep()
     assert not left.exists()
     wait_until(lambda: str(left) not in Path("/proc/self/mounts").read_text(), 5, "nothing is mounted")
-    attached = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
-    assert not any(str(left) in file for file in attached)
+    assert device not in dict(mounts._loops())

@@ -19,6 +19,9 @@ _SECTOR = 512
 # Of the moments for a cut: right behind a mark, at a flush that is about to return, any.
 _BEHIND_MARK, _AT_FLUSH = 0.5, 0.35
 _TORN = 0.15
+# Where ext4 has its superblock, which is written past the journal and is taken to be written whole: of a torn one
+# the file system says that it is damaged, which is no matter of ours.
+_SUPERBLOCK = 4096
 # Draws for each state that is wanted, before a log is taken to have no more.
 _DRAWS = 20
 
@@ -133,7 +136,7 @@ def _some(pending: list[Event], source: random.Random) -> list[Event]:
 def _pieces(event: Event, source: random.Random) -> list[tuple[int, int]]:
     """Return which bytes of a write reached the disk: mostly all, else some of its sectors."""
     sectors = event.length // _SECTOR
-    if sectors < 2 or source.random() >= _TORN:
+    if sectors < 2 or event.offset < _SUPERBLOCK or source.random() >= _TORN:
         return [(0, event.length)]
     at = source.randrange(1, sectors) * _SECTOR
     match source.randrange(3):

@@ -151,19 +151,29 @@ def clear(folder: Path) -> None:
         with contextlib.suppress(OSError):
             unmount(target, lazily=True)
     for device in devices:
-        with contextlib.suppress(OSError), open(device, "rb") as opened:
-            fcntl.ioctl(opened, _LOOP_CLR_FD)
+        # Not at once, while something of a process that was killed is still on its way.
+        for _ in range(50):
+            with contextlib.suppress(OSError), open(device, "rb") as opened:
+                fcntl.ioctl(opened, _LOOP_CLR_FD)
+            if not Path(f"/sys/block/{device[5:]}/loop").exists():
+                break
+            time.sleep(0.05)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_processes(folder: Path) -> None:
     """Kill what a run that was killed left running on its disks."""
     name = bytes(folder)
+    found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
             if name in told and int(process.name) != os.getpid():
                 os.kill(int(process.name), signal.SIGKILL)
+                found.append(process)
+    end = time.monotonic() + 5
+    while any(process.exists() for process in found) and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def _places() -> list[Path]:
