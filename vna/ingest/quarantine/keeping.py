@@ -181,12 +181,8 @@ class Quarantine:
         for accepts in wanted:
             for there in (False, True):
                 with suppress(NotFoundError, IntegrityError), self._spool.begin(entry.origin) as file:
-<<<<<<< HEAD
-                    if accepts(copy(parts(), file)):  # type: ignore[arg-type, no-untyped-call]  # of a file it needs write alone
-=======
                     parts = self._copies.parts(item.name) if there else parts_of(self.path / item.name)
                     if accepts(copy(parts, file)):
->>>>>>> h-quar
                         return file.seal(entry.received_us)
         raise IntegrityError(
             f"{item.id}: the bytes are not those that were received, neither here nor in the object store;"
