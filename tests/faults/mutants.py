@@ -84,7 +84,7 @@ MUTANTS = [
     ),
     Mutant(
         "an entry is done with before the object store has it",
-        "vna/ingest/commit.py",
+        "vna/ingest/storing.py",
         "        unique = self._put(_unique(ready)",
         "        self._spool.finish(item.entry for item in ready)\n        unique = self._put(_unique(ready)",
         _SPOOL,

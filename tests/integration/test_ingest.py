@@ -22,11 +22,12 @@ from vna.domain.origin import Origin, now_us
 from vna.domain.query import Hit, Level, Query
 from vna.domain.records import IndexedInstance
 from vna.ingest import backlog, document
-from vna.ingest.commit import CommitReport, Committer
+from vna.ingest.commit import Committer
 from vna.ingest.conflict import conflict_key
 from vna.ingest.journal import Journal
 from vna.ingest.spool import SpoolEntry
 from vna.ingest.spool.entry import encode_origin
+from vna.ingest.storing import CommitReport
 from vna.ports.index import Upserted
 from vna.ports.objects import Put
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.ports import answers, free_port, wait_until
 from vna.bootstrap import Archive
 from vna.config import Settings, load_settings
-from vna.ingest.commit import CommitReport
+from vna.ingest.storing import CommitReport
 
 
 class HttpGateway:

@@ -28,8 +28,6 @@ import errno
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import structlog
 
@@ -41,24 +39,18 @@ from vna.domain.errors import (
     OutOfResourcesError,
 )
 from vna.domain.file_range import FileRange
-from vna.domain.identity import metadata_key
-from vna.domain.origin import Origin
-from vna.domain.records import IndexedInstance
 from vna.ingest import document
 from vna.ingest.brake import RefusalBrake
-from vna.ingest.conflict import note_conflicts
 from vna.ingest.filemeta import digest_and_checksum, digest_of
 from vna.ingest.journal import Journal
-from vna.ingest.mend import Proved, mend_document, mend_instances
 from vna.ingest.quarantine import TORN, Quarantine, torn, torn_size
 from vna.ingest.spool import Spool, SpoolEntry
-from vna.ports.index import Index, Outcome, Upserted
-from vna.ports.objects import ObjectStore, Put
+from vna.ingest.storing import Build, CommitReport, OnCommitted, Ready, Rebuild, Storer
+from vna.ports.index import Index
+from vna.ports.objects import ObjectStore
 
 log = structlog.get_logger(__name__)
 
-_DICOM = "application/dicom"
-_JSON = "application/dicom+json"
 _BUFFER = 1 << 20
 # Up to this size an instance is read once, and hashed, parsed and put from memory.
 _IN_MEMORY = 1 << 20
@@ -69,72 +61,6 @@ _STUCK_TOGETHER = 3
 _STUCK_ALONE = 10
 # Errors of the machine, not of the file that was read.
 _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
-
-
-class Built(Protocol):
-    """What :data:`Build` returns: an instance for the index, and its metadata document."""
-
-    @property
-    def instance(self) -> IndexedInstance:
-        """The instance."""
-
-    @property
-    def metadata(self) -> bytes:
-        """The metadata document to be stored beside the bytes."""
-
-
-Build = Callable[[FileRange | bytes, str, int, int, Origin], Built]
-Rebuild = Callable[[bytes], IndexedInstance]
-OnCommitted = Callable[[Sequence[IndexedInstance], Sequence[Upserted]], None]
-
-
-@dataclass(slots=True)
-class CommitReport:
-    """What became of the entries of one call.
-
-    Attributes
-    ----------
-    stored, duplicates, conflicts
-        Instances by what the index found; a conflict is stored as well.
-    quarantined
-        Names of entries that were put in quarantine.
-    reasons
-        Why, by name.
-    failed
-        Names of entries that failed for an unexpected reason and will be tried again, alone.
-    held
-        Names of entries that were refused, and wait for a person to look at why so many of their sender are.
-    mended
-        Keys of objects that were damaged, and are good again by what was received.
-    gone
-        How many names had no entry any more: somebody else has done them.
-    bytes
-        Bytes of the instances that were committed.
-    """
-
-    stored: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-    quarantined: list[str] = field(default_factory=list)
-    reasons: dict[str, str] = field(default_factory=dict)
-    failed: list[str] = field(default_factory=list)
-    held: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
-    gone: int = 0
-    bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    entry: SpoolEntry
-    content: FileRange | bytes
-    instance: IndexedInstance
-    metadata: bytes
-
-    @property
-    def in_memory(self) -> int:
-        """Bytes that it holds."""
-        return len(self.metadata) + (len(self.content) if isinstance(self.content, bytes) else 0)
 
 
 class Committer:
@@ -184,10 +110,9 @@ class Committer:
         self._quarantine = quarantine
         self._max_attempts = max_attempts
         self._build = build
-        self._rebuild = rebuild
         self._interrupts = interrupts
-        self._on_committed = on_committed
         self._brake = brake
+        self._storer = Storer(spool, objects, index, rebuild, on_committed, brake)
         self._before_first: Callable[[], None] | None = before_first
         self._buffer = memoryview(bytearray(_BUFFER))
         self._failing = False
@@ -229,6 +154,10 @@ class Committer:
         """Give back the journal's note."""
         self._journal.close()
 
+    def _done(self, entries: Sequence[SpoolEntry]) -> None:
+        for entry in entries if self._refusals else ():
+            self._refusals.pop(entry.name, None)
+
     def _ask_services(self) -> None:
         """Raise what the services raise if they would not take anything at all."""
         self._objects.check()
@@ -257,7 +186,7 @@ class Committer:
         if not entries:
             return
         self._journal.begin([entry.name for entry in entries])
-        ready: list[_Ready] = []
+        ready: list[Ready] = []
         refused: Exception | None = None
         storing = False
         done = held = 0
@@ -273,7 +202,7 @@ class Committer:
                     held += made.in_memory
             storing = True
             self._journal.storing()
-            self._store(ready, report)
+            self._done(self._storer.store(ready, report))
         except Exception as error:
             self._journal.end()
             if isinstance(error, (ConfigurationError, *self._interrupts)) or not storing:
@@ -320,7 +249,7 @@ class Committer:
 
     # Step 1.
 
-    def _prepare(self, entry: SpoolEntry, report: CommitReport) -> _Ready | None:
+    def _prepare(self, entry: SpoolEntry, report: CommitReport) -> Ready | None:
         try:
             source = self._spool.source(entry)
             if (size := torn_size(entry, source)) is not None:
@@ -349,7 +278,7 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - whatever an object does to its reader is that object's affair
             self._failed(entry, report, error)
         else:
-            return _Ready(entry, content, built.instance, built.metadata)
+            return Ready(entry, content, built.instance, built.metadata)
         return None
 
     def _read(self, source: FileRange) -> tuple[FileRange | bytes, str]:
@@ -412,78 +341,6 @@ class Committer:
         report.failed.append(entry.name)
         log.error("an entry cannot be put in quarantine, and stays in the spool", entry=entry.name, error=str(trouble))
 
-    # Steps 2 to 5.
-
-    def _store(self, ready: Sequence[_Ready], report: CommitReport) -> None:
-        unique = self._put(_unique(ready), report)
-        instances = [item.instance for item in unique]
-        outcomes = self._index.upsert(instances) if instances else []
-        report.conflicts += note_conflicts(self._objects, self._index, instances, outcomes)
-        self._on_committed(instances, outcomes)
-        keys = {instance.key for instance in instances}
-        done = [item for item in ready if item.instance.key in keys]
-        self._spool.finish(item.entry for item in done)
-        for item in done if self._refusals else ():
-            self._refusals.pop(item.entry.name, None)
-        if self._brake is not None:
-            self._brake.accepted({item.entry.origin for item in done})
-        stored = sum(found.outcome is not Outcome.DUPLICATE for found in outcomes)
-        report.stored += stored
-        report.duplicates += len(done) - stored
-        report.gone += len(ready) - len(done)
-        report.bytes += sum(instance.size for instance in instances)
-
-    def _put(self, ready: list[_Ready], report: CommitReport) -> list[_Ready]:
-        while ready:
-            # A file of its own becomes the object; of a segment the store makes a copy.
-            puts = [Put(item.instance.key, item.content, _DICOM, linkable=item.entry.segment < 0) for item in ready]
-            puts += [Put(metadata_key(item.instance.key), item.metadata, _JSON) for item in ready]
-            try:
-                stored = self._objects.put_batch(puts)
-                new = self._compared(ready, puts, stored, report)
-            except (ArchiveError, FileNotFoundError):
-                # Another worker may have committed some of them since, and removed their files.
-                left = [item for item in ready if self._spool.waits(item.entry)]
-                if len(left) == len(ready):
-                    raise
-                ready = left
-            else:
-                return self._as_stored(ready, new)
-        return ready
-
-    def _compared(
-        self, ready: Sequence[_Ready], puts: Sequence[Put], stored: Sequence[bool], report: CommitReport
-    ) -> list[bool]:
-        """Mend what was there already and is not what it should be; return which documents are of this batch.
-
-        The bytes that were received are about to be dropped for those that are there.
-        """
-        count = len(ready)
-        there = [number for number in range(count) if not stored[number]]
-        proved = [Proved(puts[number], ready[number].instance.digest) for number in there]
-        report.mended += mend_instances(self._objects, proved)
-        new = list(stored[count:])
-        for number, item in enumerate(ready):
-            if not new[number] and mend_document(self._objects, puts[count + number], item.instance.digest):
-                report.mended.append(puts[count + number].key)
-                new[number] = True
-        return new
-
-    def _as_stored(self, ready: list[_Ready], new: Sequence[bool]) -> list[_Ready]:
-        """Take the metadata that the store had already in place of one's own."""
-        old = {metadata_key(item.instance.key): place for place, item in enumerate(ready) if not new[place]}
-        if not old:
-            return ready
-        taken = list(ready)
-        for key, data in self._objects.get_many(list(old)):
-            place = old[key]
-            try:
-                if data is not None:
-                    taken[place] = replace(taken[place], instance=self._rebuild(data))
-            except (InvalidInputError, IntegrityError) as error:
-                log.warning("stored metadata cannot be read", key=key, error=str(error))
-        return taken
-
 
 def _parse(names: Sequence[str]) -> list[SpoolEntry]:
     entries = []
@@ -496,13 +353,3 @@ def _parse(names: Sequence[str]) -> list[SpoolEntry]:
         if entry.to_commit:
             entries.append(entry)
     return entries
-
-
-def _unique(ready: Sequence[_Ready]) -> list[_Ready]:
-    """Of several entries with the same content, keep the one received first."""
-    first: dict[str, _Ready] = {}
-    for item in ready:
-        known = first.setdefault(item.instance.key, item)
-        if item.entry.received_us < known.entry.received_us:
-            first[item.instance.key] = item
-    return list(first.values())

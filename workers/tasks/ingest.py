@@ -14,8 +14,8 @@ from vna import observability
 from vna.config import Settings
 from vna.domain.errors import ArchiveError
 from vna.ingest.backlog import INGEST, LARGE, SignOfLife
-from vna.ingest.commit import CommitReport
 from vna.ingest.hints import DEEPEST, INGEST_LARGE_TASK, INGEST_TASK
+from vna.ingest.storing import CommitReport
 from vna.ports.queue import Queue
 from workers.process import WorkerProcess
 from workers.routing import PROBE_TASK, SWEEP_TASK
