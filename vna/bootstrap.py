@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vna.config import Settings
+from vna.files import write_durably
 
 # A gateway needs no parser and a client no committer: what is not used is not imported.
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from vna.workitems.worklist import Worklist
 
 
+# What waits when a worker starts has most likely been waiting for it.
+_FIRST_AGE_SECONDS = 2.0
+
+
 class Archive:
     """The parts of one archive, each made when it is first asked for. Nothing connects before that."""
 
@@ -52,7 +58,16 @@ class Archive:
             return S3Store(self.settings.store)
         from vna.store.folder import FolderStore
 
-        return FolderStore(self.settings.objects_path)
+        # Remembered on the disk of the archive's own folder: that of the objects may be another, and be missing.
+        path, note = self.settings.objects_path, self.settings.data / "objects.path"
+        made = str(path.resolve())
+        with suppress(OSError):
+            if note.read_text() == made:
+                return FolderStore(path, create=False)
+        store = FolderStore(path)
+        with suppress(OSError):
+            write_durably(note, made.encode())
+        return store
 
     @cached_property
     def index(self) -> Index:
@@ -157,6 +172,7 @@ class Archive:
             Journal(self.spool),
             self.quarantine,
             age_seconds=spool.sweep_age_seconds,
+            first_age_seconds=_FIRST_AGE_SECONDS,
             batch=spool.batch_instances,
             ready=self._ready,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +37,13 @@ def make_durable_folder(folder: Path) -> None:
         return
     make_durable_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    try:
+        sync_folder(folder.parent)
+    except OSError:
+        # It is told once: whoever finds the folder later would believe that its name is durable.
+        with suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -56,6 +63,16 @@ def write_durably(path: Path, data: bytes) -> None:
             os.unlink(draft)
         raise
     sync_folder(path.parent)
+
+
+def remove_unlocked(path: Path) -> None:
+    """Remove a file unless a living process holds it by a lock; raises ``OSError``."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(fd)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview, position: int) -> None:

@@ -96,7 +96,7 @@ def test_an_object_that_kills_its_reader_ends_in_quarantine_and_takes_nobody_alo
     (item,) = archive.quarantine.list()
     assert item.name == poison.name
     assert item.attempts == 3
-    assert (settings.data / "killed.log").read_text().splitlines() == [poison.name] * 3
+    assert (settings.data / "killed.log").read_text().splitlines() == [str(poison.received_us)] * 3
     archive.close()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -535,3 +537,92 @@ def test_a_refusal_of_a_kind_that_nobody_knows_holds_up_no_neighbours(archive: A
             continue
     (item,) = archive.quarantine.list()
     assert "no list knows" in item.reason
+
+
+def test_a_quarantine_that_takes_nothing_holds_up_no_neighbours(
+    archive: Archive, oracle: Acknowledged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = spool_one(archive.spool, b"no DICOM" * 50)
+    oracle.spool(archive.spool, [part10(number) for number in range(5)])
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "no space left on the disk")
+
+    monkeypatch.setattr("vna.ingest.quarantine.intake.write_durably", full)
+    made = committer(archive)
+    report = commit_all(archive, made)
+    assert (report.stored, report.quarantined, report.failed) == (5, [], [bad.name])
+    assert [entry.name for entry in archive.spool.entries()] == [bad.name]
+    assert "no space" in str(archive.spool.trouble())
+    known = Journal(archive.spool).get(bad.name)
+    assert known is not None
+    assert known.error
+    assert commit_all(archive, made).failed == [bad.name]
+    monkeypatch.undo()
+    assert commit_all(archive, made).quarantined == [bad.name]
+    oracle.check(archive)
+
+
+def test_a_quarantine_whose_folder_is_gone_is_no_entry_that_is_done_with(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = spool_one(archive.spool, b"no DICOM" * 50)
+
+    def missing(*_: Any) -> Any:
+        raise FileNotFoundError("the folder")
+
+    monkeypatch.setattr("vna.ingest.quarantine.intake.write_durably", missing)
+    report = commit_all(archive)
+    assert (report.gone, report.failed) == (0, [bad.name])
+
+
+def test_bytes_that_cannot_be_read_end_in_quarantine(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = spool_one(archive.spool, part10(1))
+    source = archive.spool.source(bad)
+    real = os.preadv
+
+    def preadv(fd: int, buffers: Any, at: int) -> int:
+        if Path(f"/proc/self/fd/{fd}").readlink() == source.path and at == source.offset:
+            raise OSError(errno.EIO, "a bad sector")
+        return real(fd, buffers, at)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    made = committer(archive)
+    for _ in range(3):
+        report = commit_all(archive, made)
+    assert report.quarantined == [bad.name]
+    assert "cannot be read" in next(archive.quarantine.list()).reason
+
+
+def test_an_entry_is_counted_as_refused_when_it_is_done_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(make_settings(tmp_path / "data", spool={"most_refusals": 2}))
+    bad = spool_one(archive.spool, b"no DICOM" * 50)
+
+    def away(*_: Any) -> Any:
+        raise UnavailableError("the store is away")
+
+    made = archive.committer()
+    monkeypatch.setattr(archive.objects, "replace", away)
+    for _ in range(5):
+        with pytest.raises(UnavailableError):
+            made.commit([bad.name])
+    monkeypatch.undo()
+    assert made.commit([bad.name]).quarantined == [bad.name]
+    archive.close()
+
+
+def test_an_entry_that_is_given_up_is_in_hand_meanwhile(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = spool_one(archive.spool, b"no DICOM" * 50)
+    for _ in range(3):
+        Journal(archive.spool).add(bad.name, "it kills who reads it")
+    seen = []
+    real = archive.quarantine.put
+
+    def put(*given: Any) -> Any:
+        seen.append(Journal(archive.spool).in_hand())
+        return real(*given)
+
+    monkeypatch.setattr(archive.quarantine, "put", put)
+    assert commit_all(archive).quarantined == [bad.name]
+    assert seen == [{bad.name}]
+    assert Journal(archive.spool).in_hand() == set()

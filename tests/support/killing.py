@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from tests.support.instances import make_settings
 from tests.support.worker import ROOT
 from vna.bootstrap import Archive
+from vna.domain.file_range import FileRange
 from vna.ingest import document
 from vna.ingest.commit import Committer
 from vna.ingest.journal import Journal
@@ -81,10 +82,10 @@ def main(step: str, data: Path) -> None:
             _die()
         return document.build(*args)
 
-    def poisoned_build(path: Path, *rest: Any) -> document.Document:
-        if POISON in path.read_bytes():
+    def poisoned_build(content: FileRange | bytes, *rest: Any) -> document.Document:
+        if POISON in (content if isinstance(content, bytes) else content.read()):
             _die()
-        return document.build(path, *rest)
+        return document.build(content, *rest)
 
     def half_put(puts: Sequence[Put]) -> list[bool]:
         half = [put for number, put in enumerate(puts) if number % 3 == 0]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
-from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 
 from tests.support.killing import HANGS, HANGS_DEAF, POISON
 from vna.bootstrap import Archive
 from vna.config import settings
+from vna.domain.file_range import FileRange
+from vna.domain.origin import Origin
 from vna.ingest import document, hints
 from vna.ingest.commit import Committer
 from vna.ingest.journal import Journal
@@ -21,12 +21,12 @@ from workers.app import make_app
 from workers.process import WorkerParts, WorkerProcess
 
 
-def build(path: Path, *rest: Any) -> document.Document:
-    data = path.read_bytes()
+def build(content: FileRange | bytes, digest: str, size: int, received_us: int, origin: Origin) -> document.Document:
+    data = content if isinstance(content, bytes) else content.read()
     if POISON in data:
         # For the test to see who was taken along.
         with (settings().data / "killed.log").open("a") as log:
-            log.write(f"{path.name}\n")
+            log.write(f"{received_us}\n")
         os.kill(os.getpid(), signal.SIGKILL)
     if HANGS_DEAF in data:
         # As native code that never comes back to the interpreter: the soft limit's signal is not heard.
@@ -34,7 +34,7 @@ def build(path: Path, *rest: Any) -> document.Document:
         time.sleep(600)
     if HANGS in data:
         time.sleep(600)
-    return document.build(path, *rest)
+    return document.build(content, digest, size, received_us, origin)
 
 
 class PoisonProcess(WorkerProcess):

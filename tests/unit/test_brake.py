@@ -52,3 +52,17 @@ def test_another_version_and_a_person_begin_anew(tmp_path: Path) -> None:
 def test_no_limit_and_who_loads_a_folder(tmp_path: Path) -> None:
     assert all(brake(tmp_path, 0).refused(CT) for _ in range(10))
     assert all(brake(tmp_path).refused(Origin("import", "", "x.dcm")) for _ in range(10))
+
+
+def test_to_ask_counts_nothing(tmp_path: Path) -> None:
+    one = brake(tmp_path)
+    assert all(one.allows(CT) for _ in range(10))
+    for _ in range(3):
+        one.refused(CT)
+    assert not one.allows(CT)
+
+
+def test_a_disk_that_takes_nothing_lets_one_process_count_for_itself(tmp_path: Path) -> None:
+    one = RefusalBrake(tmp_path / "nowhere" / "refusals.json", 2, "1")
+    assert [one.refused(CT) for _ in range(3)] == [True, True, False]
+    one.accepted([CT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.dimse_services import keep, part10
+from tests.support.instances import spool_one
 from tests.support.modality import action_information, ct
 from vna.bootstrap import Archive
 from vna.commitment import state as states
@@ -21,7 +23,7 @@ from vna.commitment.records import Records
 from vna.commitment.report import event_report
 from vna.commitment.request import MOST_REFERENCES, Reference, Request, understand
 from vna.commitment.state import DECIDING, DELIVERED, FAILED, REPORTING, State
-from vna.commitment.waiting import Note, SpoolNotes, may_hold, see
+from vna.commitment.waiting import Note, SpoolNotes, may_hold, oldest_of, see
 from vna.config import load_settings
 from vna.dicom.dataset import EXPLICIT_LITTLE, decode_identifier, encode_answer
 from vna.domain.errors import (
@@ -34,6 +36,8 @@ from vna.domain.errors import (
 from vna.domain.origin import now_us
 from vna.domain.query import Selector
 from vna.domain.records import Attributes
+from vna.ingest.journal import Journal
+from vna.ingest.spool import Spool
 from vna.store.folder import FolderStore
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -319,6 +323,12 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
     found.close()
 
 
+def seen_empty(archive: Archive) -> None:
+    """Leave a note that the spool of the archive was empty after all that was asked so far."""
+    document = {"seen_us": now_us() + 10_000_000, "oldest_us": 0}
+    archive.objects.replace("commitments/spools/main.json", json.dumps(document).encode())
+
+
 def test_every_content_of_an_instance_must_be_in_the_store(archive: Archive, tmp_path: Path) -> None:
     first, second = keep(archive, tmp_path, [part10(1, 1, 1), part10(1, 1, 1, PatientName="Other")])
     assert first.key != second.key
@@ -336,13 +346,15 @@ def test_every_content_of_an_instance_must_be_in_the_store(archive: Archive, tmp
     assert found.failures == {0: 0x0112}
 
 
-def test_while_a_spool_may_hold_it_nothing_is_told_as_missing(archive: Archive, tmp_path: Path) -> None:
+def test_while_a_spool_may_hold_it_nothing_is_told(archive: Archive, tmp_path: Path) -> None:
     keep(archive, tmp_path, [part10(1, 1, 1)])
     there, missing = a_request("1.2.3.1.1.1"), a_request("1.2.3.1.1.1", "1.2.3.1.1.2")
     examine = archive.commitments.examine
-    assert examine(there) == Result({}, (("1.2.3.1", CT, 1),))
     assert examine(missing) is None  # nobody has seen the spool
     assert examine(missing, own=lambda: see("main", lambda: missing.received_us / 1e6 - 1)) is None
+    # Neither as there: what waits may be other bytes of it, and those are what is asked for.
+    assert examine(there, own=lambda: see("main", lambda: there.received_us / 1e6 - 1)) is None
+    assert examine(there, own=lambda: see("main", lambda: None)) == Result({}, (("1.2.3.1", CT, 1),))
     found = examine(missing, own=lambda: see("main", lambda: now_us() / 1e6))
     assert found is not None
     assert found.failures == {1: 0x0112}
@@ -371,6 +383,7 @@ def test_while_store_or_index_is_away_nothing_is_decided(archive: Archive, tmp_p
     state = opened(commitments.records, a_request("1.2.3.1.1.1"), seconds=0)
     there = getattr(commitments._lookup, part)
     setattr(commitments._lookup, part, _Away())
+    seen_empty(archive)
     done = archive.commitment_deliverer.run()
     assert (done.open, done.decided) == (1, 0)
     (put_off,) = commitments.records.open()
@@ -415,6 +428,7 @@ def test_reports_to_one_peer_share_an_association_and_pause_together(archive: Ar
     peer, told = _Peer(), []
     deliverer = Deliverer(archive.commitments, peer.connect, "VNA", lambda *ended: told.append(ended))
     peer.down = True
+    seen_empty(archive)
     assert deliverer.run().not_told == 5
     assert deliverer.run().not_told == 0  # it is not time yet
     assert peer.connections == 1
@@ -434,6 +448,7 @@ def test_a_report_that_nobody_takes_is_given_up(archive: Archive, tmp_path: Path
     peer = _Peer()
     peer.status = 0x0110
     deliverer = Deliverer(archive.commitments, peer.connect, "VNA")
+    seen_empty(archive)
     assert deliverer.run().not_told == 1
     (state,) = records.open()
     records.change(state, replace(state, due_us=0, decided_us=now_us() - 8 * 24 * HOUR))
@@ -482,3 +497,15 @@ def test_notes_of_spools_are_rare_while_nobody_asks(archive: Archive) -> None:
 def test_states_of_today_are_read_back() -> None:
     state = a_state(error="x", waiting=True)
     assert states.from_json(states.to_json(state)) == state
+
+
+def test_what_was_tried_and_failed_holds_up_no_commitment(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", log_bytes=0)
+    oldest = oldest_of(spool)
+    assert oldest() is None
+    first, second = (spool_one(spool, bytes([number])) for number in range(2))
+    assert oldest() == first.received_us / 1e6
+    Journal(spool).hold(first.name, "UnparsableError: not DICOM")
+    assert oldest() == second.received_us / 1e6
+    spool.finish([second])
+    assert oldest() is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -163,3 +164,52 @@ def test_a_note_given_back_in_the_middle_of_work_is_a_death(spool: Spool, entrie
     journal.close()
     (death,) = Journal(spool).recover()
     assert death.blamed == entries[2].name
+
+
+def test_a_disk_that_takes_nothing_keeps_no_worker_from_its_work(
+    spool: Spool, entries: list[SpoolEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [entry.name for entry in entries]
+    journal, began = Journal(spool), Journal(spool)
+    began.begin(names[:1])
+    began.end()
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    for name in ("pwrite", "replace", "rename"):
+        monkeypatch.setattr(os, name, full)
+    for each in (journal, began):
+        each.begin(names)
+        each.parsing(1)
+        each.storing()
+        each.end()
+    for _ in range(3):
+        journal.add(names[0], "x")
+    journal.suspect(names[1])
+    journal.hold(names[2], "y")
+    known = journal.get(names[0])
+    assert known is not None
+    assert known.count == 3
+    assert journal.suspects() == set(names[:3])
+    assert journal.held() == {names[2]}
+    assert journal.release() == [names[2]]
+    monkeypatch.undo()
+    assert journal.in_hand() == set()
+    journal.add(names[0], "x")
+    assert Journal(spool).suspects() == {names[0]}
+    journal.forget(names[1])
+    assert journal.get(names[1]) is None
+    for each in (journal, began):
+        each.close()
+    assert list(journal.inflight.iterdir()) == []
+
+
+def test_folders_that_are_missing_hold_nothing(spool: Spool, entries: list[SpoolEntry]) -> None:
+    journal = Journal(spool)
+    journal.inflight.rmdir()
+    journal.attempts.rmdir()
+    journal.begin([entries[0].name])
+    journal.end()
+    assert journal.recover() == []
+    assert (journal.in_hand(), journal.suspects(), journal.held()) == (set(), set(), set())

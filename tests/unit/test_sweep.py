@@ -4,6 +4,7 @@ import json
 import os
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from vna.ingest.journal import Journal
 from vna.ingest.quarantine import Quarantine
 from vna.ingest.spool import Fate, Kind, Spool, SpoolEntry
 from vna.ingest.spool.entry import encode_origin, make_name
-from vna.ingest.spool.layout import CLOSED, SECTOR, SLOTS_AT, Header, Note, Slot, pack_note, pack_slot, slots_of
+from vna.ingest.spool.layout import CLOSED, PAGE, SECTOR, SLOTS_AT, Header, Note, Slot, pack_note, pack_slot, slots_of
 from vna.ingest.sweep import Sweeper
 from vna.store.folder import FolderStore
 
@@ -257,8 +258,9 @@ def test_a_million_entries_are_swept_within_a_second(tmp_path: Path) -> None:
         header = Header(1, number, size, slots, received + number)
         with (parts.spool.segments / f"{number:012x}.seg").open("wb") as file:
             file.truncate(size)
-            file.seek(header.place)
-            file.write(header.pack())
+            for generation in (0, 1):
+                file.seek(PAGE * generation)
+                file.write(replace(header, generation=generation).pack())
             file.seek(header.place + SECTOR)
             file.write(pack_note(header, Note(CLOSED, slots)))
             file.seek(SLOTS_AT)
@@ -276,3 +278,28 @@ def test_a_million_entries_are_swept_within_a_second(tmp_path: Path) -> None:
     assert report.sent == 200 * 64
     # A second on a quiet machine, with room for a busy one.
     assert seconds < 2
+
+
+def test_a_disk_that_takes_nothing_ends_no_sweep(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = parts.receive(3)
+    real = Path.write_text
+
+    def full(path: Path, *given: object, **more: object) -> int:
+        if path.is_relative_to(parts.spool.path):
+            raise OSError(28, "no space")
+        return real(path, *given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "write_text", full)
+    report = parts.sweeper.sweep()
+    assert report is not None
+    assert (report.entries, report.sent) == (3, 3)
+    assert sorted(parts.queue.names(SMALL)) == sorted(entry.name for entry in entries)
+
+
+def test_a_sweep_clears_away_what_killed_processes_left(parts: Parts) -> None:
+    left = [parts.journal.inflight / ".1-1", parts.journal.attempts / ".1-1", parts.quarantine.path / ".1-1"]
+    for path in left:
+        path.touch()
+        os.utime(path, (0, 0))
+    parts.sweep()
+    assert [path for path in left if path.exists()] == []

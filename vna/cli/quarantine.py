@@ -10,6 +10,7 @@ import click
 
 from vna.cli.open_archive import open_archive
 from vna.domain.audit import Participant
+from vna.domain.errors import IntegrityError
 from vna.domain.origin import iso_utc
 from vna.domain.quantities import size
 from vna.ingest.audited import dropped, given_back
@@ -56,20 +57,34 @@ def show(entry: str) -> None:
 @command.command()
 @click.argument("entries", metavar="ID...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every entry.")
-def retry(entries: tuple[str, ...], everything: bool) -> None:
-    """Give entries back to be stored, for instance after an upgrade that reads them."""
+@click.option("--damaged", is_flag=True, help="Even if the bytes are not those that were received; not with --all.")
+def retry(entries: tuple[str, ...], everything: bool, damaged: bool) -> None:
+    """Give entries back to be stored, for instance after an upgrade that reads them.
+
+    One whose bytes are not those that were received, neither here nor in the object store, stays: look at it first.
+    """
     if bool(entries) == everything:
         raise click.UsageError("name at least one ID, or --all")
+    if damaged and everything:
+        raise click.UsageError("--damaged is for entries that somebody has looked at: name each ID")
     with open_archive() as archive:
         back = []
+        refused = 0
         who = Participant(getpass.getuser(), requestor=True)
         for prefix in [item.id for item in archive.quarantine.list()] if everything else entries:
             item = archive.quarantine.show(prefix)
-            back.append(archive.quarantine.retry(item.id))
+            try:
+                back.append(archive.quarantine.retry(item.id, force=damaged))
+            except IntegrityError as error:
+                click.echo(str(error), err=True)
+                refused += 1
+                continue
             archive.audit.record(given_back(who, archive.process, item))
             click.echo(f"{prefix} is in the spool again")
         if not hint(archive.queue, archive.settings.spool.id, back):
             click.echo("the broker does not answer; the sweeper will find them")
+        if refused:
+            raise click.exceptions.Exit(1)
 
 
 @command.command()

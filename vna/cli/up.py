@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 
+from vna.bootstrap import Archive
 from vna.cli.network import reachable
 from vna.cli.supervisor import Part, Supervisor
 from vna.cli.welcome import describe, first_steps
@@ -137,6 +138,9 @@ def command(data: Path | None, quiet: bool) -> None:
         _lock(settings, stack)
         _check_ports(settings)
         stop = Stop().on_signals()
+        # What forbids to run is said once, before every part says it for itself.
+        with closing(Archive(settings)) as archive:
+            _ = archive.spool
         supervisor = Supervisor(_parts(settings), settings.run_path / "logs", say, environment, stop)
         console.print("starting …")
         supervisor.start()

@@ -71,7 +71,8 @@ class Commitments:
         Returns
         -------
         Result or None
-            ``None`` while an instance is missing that may be in a spool.
+            ``None`` while a spool may hold one of the instances: missing here, or other bytes of one that is here,
+            which are not committed before they are stored.
 
         Raises
         ------
@@ -80,17 +81,12 @@ class Commitments:
         """
         if request.duplicate:
             return refuse_duplicate(request)
+        # In this order: what has left the spool before is in the index now.
+        if self.holds(request, self.seen(own)):
+            return None
         everything = range(len(request.references))
         found = self._look(request, everything, step)
         verdicts = _judge(request, everything, found)
-        open_ones = [place for place, verdict in verdicts.items() if not verdict.final]
-        if open_ones:
-            # In this order: what has left the spool before is in the index now.
-            if self.holds(request, self.seen(own)):
-                return None
-            again = self._look(request, open_ones, step)
-            verdicts |= _judge(request, open_ones, again)
-            found |= again
         failures = {place: verdict.reason for place, verdict in verdicts.items() if verdict.reason}
         studies = Counter((fact.study, fact.sop_class) for facts in found.values() for fact in facts)
         return Result(failures, tuple((study, sop_class, count) for (study, sop_class), count in studies.items()))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import orjson
 
 from vna.domain.origin import now_us
+from vna.ingest.journal import Journal
 from vna.ingest.spool import Spool
 from vna.ports.objects import ObjectStore
 
@@ -29,10 +30,15 @@ OldestWaiting = Callable[[], float | None]
 
 def oldest_of(spool: Spool) -> OldestWaiting:
     """Return what tells the age of a spool's oldest entry."""
+    journal = Journal(spool)
 
     def oldest() -> float | None:
-        found = spool.count().oldest_us
-        return found / 1e6 if found else None
+        # What was tried and failed may wait for a person for days: it holds up no commitment of others.
+        failed = journal.suspects()
+        of_segments = next((entry for entry in spool.entries_in_segments() if entry.name not in failed), None)
+        found = [entry.received_us for entry in spool.entries_in_files() if entry.name not in failed]
+        found += [of_segments.received_us] if of_segments else []
+        return min(found) / 1e6 if found else None
 
     return oldest
 

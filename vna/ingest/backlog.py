@@ -110,7 +110,9 @@ def _faults(spool: Spool, found: Counted) -> Iterator[str]:
     if spool.place.volatile:
         yield f"a power cut or a restart takes all of it: {spool.place.volatile} (VNA_SPOOL__ALLOW_VOLATILE)"
     if not spool.has_room(0):
-        yield "the disk is full: instances are refused (VNA_SPOOL__MIN_FREE_BYTES)"
+        yield "free disk is below the limit: instances are refused (VNA_SPOOL__MIN_FREE_BYTES)"
+    if spool.upgrade_error:
+        yield f"what an earlier version left in it cannot be taken over yet: {spool.upgrade_error}"
     if trouble := spool.trouble():
         yield (
             f"the disk failed {trouble['count']} times, last {str(trouble['when'])[:19]}: {trouble['error']}; "

@@ -38,8 +38,15 @@ class RefusalBrake:
         self._seen: tuple[int, int] = (0, 0)
         self._counts: dict[str, int] = {}
 
+    def allows(self, origin: Origin) -> bool:
+        """Whether a sender is still within the limit when one more is refused; nothing is counted."""
+        if not self._most or origin.protocol == "import":
+            return True
+        self._refresh()
+        return self._counts.get(_sender(origin), 0) < self._most
+
     def refused(self, origin: Origin) -> bool:
-        """Count a refusal; return whether the sender is still within the limit."""
+        """Count a refusal, once it is done with; return whether the sender is still within the limit."""
         # Who loads a folder is there to see what becomes of it.
         if not self._most or origin.protocol == "import":
             return True
@@ -84,12 +91,17 @@ class RefusalBrake:
         return {}
 
     def _change(self, change: Callable[[dict[str, int]], object]) -> dict[str, int]:
-        with _locked(self._path.with_suffix(".lock")):
-            counts = self._load()
+        try:
+            with _locked(self._path.with_suffix(".lock")):
+                counts = self._load()
+                change(counts)
+                draft = self._path.with_name(f".{self._path.name}")
+                draft.write_text(json.dumps({"version": self._version, "counts": counts}))
+                os.replace(draft, self._path)
+        except OSError:
+            # A disk that takes nothing keeps nobody from storing: this process counts for itself.
+            counts = dict(self._counts)
             change(counts)
-            draft = self._path.with_name(f".{self._path.name}")
-            draft.write_text(json.dumps({"version": self._version, "counts": counts}))
-            os.replace(draft, self._path)
         self._counts = counts
         return counts
 

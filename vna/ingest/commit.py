@@ -240,7 +240,14 @@ class Committer:
             report.held.append(entry.name)
         elif known is not None and known.count >= self._max_attempts:
             # It may be what kills the process that reads it, so nobody reads it once more.
-            self._give_up(entry, report, known.error, "AttemptsExhausted", known.count)
+            self._journal.begin([entry.name])
+            try:
+                self._give_up(entry, report, known.error, "AttemptsExhausted", known.count)
+            except Exception:
+                self._journal.end()
+                raise
+            # As in a batch, not in a finally.
+            self._journal.end()
         else:
             self._batch([entry], report)
             if not self._spool.waits(entry):
@@ -358,9 +365,13 @@ class Committer:
 
     def _refuse(self, entry: SpoolEntry, report: CommitReport, error: InvalidInputError) -> None:
         """Put what is no instance in quarantine, unless its sender sends nothing else."""
-        if self._brake is None or self._brake.refused(entry.origin):
-            self._give_up(entry, report, str(error), type(error).__name__, 1)
+        if self._brake is None or self._brake.allows(entry.origin):
+            done = self._give_up(entry, report, str(error), type(error).__name__, 1)
+            # Counted once it is done with: one that comes again and again is one refusal.
+            if done and self._brake is not None:
+                self._brake.refused(entry.origin)
             return
+        self._brake.refused(entry.origin)
         self._journal.hold(entry.name, f"{type(error).__name__}: {error}")
         report.held.append(entry.name)
         log.error(
@@ -377,15 +388,29 @@ class Committer:
         else:
             report.failed.append(entry.name)
 
-    def _give_up(self, entry: SpoolEntry, report: CommitReport, reason: str, error: str, attempts: int) -> None:
+    def _give_up(self, entry: SpoolEntry, report: CommitReport, reason: str, error: str, attempts: int) -> bool:
+        """Put an entry in quarantine; return whether it is there now."""
         try:
             item = self._quarantine.put(entry, reason, error, attempts)
-        except FileNotFoundError:
-            report.gone += 1
-            return
+        except (OSError, IntegrityError) as trouble:
+            if isinstance(trouble, FileNotFoundError) and not self._spool.waits(entry):
+                report.gone += 1
+            else:
+                self._stays(entry, report, reason, trouble)
+            return False
         report.quarantined.append(entry.name)
         report.reasons[entry.name] = reason
         log.warning("quarantined", id=item.id, entry=entry.name, error=error, reason=reason, attempts=attempts)
+        return True
+
+    def _stays(self, entry: SpoolEntry, report: CommitReport, reason: str, trouble: Exception) -> None:
+        """Leave in the spool what the disk of the quarantine does not take; its neighbours wait for nothing."""
+        if isinstance(trouble, OSError):
+            self._spool.note_trouble(trouble)
+        if self._journal.get(entry.name) is None:
+            self._journal.add(entry.name, reason)
+        report.failed.append(entry.name)
+        log.error("an entry cannot be put in quarantine, and stays in the spool", entry=entry.name, error=str(trouble))
 
     # Steps 2 to 5.
 

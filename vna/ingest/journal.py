@@ -15,6 +15,8 @@ it (:meth:`Journal.recover`) books it:
 Suspects, which are all entries with a record in ``attempts``, are committed
 alone, so a second death has one cause. Nothing here is made durable by fsync: a
 power cut is no fault of an entry, and forgetting attempts only means another try.
+All of it is a hint. A disk that takes no note keeps no worker from its work, which
+may be what makes room on it; attempts are then known to this process alone.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vna.domain.origin import iso_utc, now_us
+from vna.files import remove_unlocked, write_all
 from vna.ingest.spool import Spool, SpoolEntry
 
 # State (Idle, Parsing, Storing), number of the entry under work, bytes of names that follow.
@@ -35,6 +39,10 @@ _HEADER = "{} {:06d} {:010d}\n"
 _HEADER_LENGTH = len(_HEADER.format("I", 0, 0))
 # Bytes whose storing takes so long that a worker is stopped in the middle of it rather than killed by it.
 _LONG = 64 << 20
+# Attempts that are remembered while the disk takes none.
+_REMEMBERED = 10_000
+# Age at which what a process left behind is nobody's any more.
+_LEFT_SECONDS = 3600.0
 _SUFFIX = ".json"
 _HELD = ".held"
 _IDLE = _HEADER.format("I", 0, 0).encode()
@@ -87,7 +95,9 @@ class Journal:
         self.inflight = spool.path / "inflight"
         self.attempts = spool.path / "attempts"
         for folder in (self.inflight, self.attempts):
-            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+        self._unwritten: dict[str, Attempts] = {}
         self._fd = -1
         self._note = self.inflight
         self._length = 0
@@ -97,11 +107,14 @@ class Journal:
 
     def begin(self, names: Sequence[str]) -> None:
         """Note the batch that is taken up, before anything is done with it."""
-        if self._fd < 0:
-            self._open()
         body = "\n".join(names).encode()
-        # The old header says idle until the names are there: a note is never half a batch.
-        os.pwrite(self._fd, body, _HEADER_LENGTH)
+        try:
+            if self._fd < 0:
+                self._open()
+            # The old header says idle until the names are there: a note is never half a batch.
+            write_all(self._fd, body, _HEADER_LENGTH)
+        except OSError:
+            return
         self._length = len(body)
         self._busy = True
         self._head("P", 0)
@@ -116,27 +129,38 @@ class Journal:
 
     def end(self) -> None:
         """Note that nothing is in work."""
-        os.pwrite(self._fd, _IDLE, 0)
+        if self._busy:
+            with suppress(OSError):
+                os.pwrite(self._fd, _IDLE, 0)
         self._busy = False
 
     def _head(self, state: str, position: int) -> None:
-        os.pwrite(self._fd, _HEADER.format(state, position, self._length).encode(), 0)
+        if self._busy:
+            with suppress(OSError):
+                os.pwrite(self._fd, _HEADER.format(state, position, self._length).encode(), 0)
 
     def _open(self) -> None:
         name = f"{os.getpid()}-{os.urandom(4).hex()}"
         # Locked before it has its name: nobody may take it for a dead one's.
         hidden = self.inflight / f".{name}"
-        self._fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        self._note = self.inflight / name
-        os.pwrite(self._fd, _IDLE, 0)
-        os.rename(hidden, self._note)
+        fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            write_all(fd, _IDLE, 0)
+            os.rename(hidden, self.inflight / name)
+        except BaseException:
+            os.close(fd)
+            with suppress(OSError):
+                hidden.unlink()
+            raise
+        self._fd, self._note = fd, self.inflight / name
 
     def close(self) -> None:
         """Give the note back; in the middle of a batch it is left behind, as by a death."""
         if self._fd >= 0:
             if not self._busy:
-                self._note.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._note.unlink()
             os.close(self._fd)
             self._fd = -1
 
@@ -148,7 +172,7 @@ class Journal:
         for path in self._notes():
             try:
                 fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
+            except OSError:
                 continue
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,7 +180,7 @@ class Journal:
                     continue
                 death = self._book(_read(fd))
                 path.unlink()
-            except BlockingIOError:
+            except OSError:  # somebody is at it, or the disk lets nobody
                 continue
             finally:
                 os.close(fd)
@@ -170,16 +194,17 @@ class Journal:
         for path in self._notes():
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
+            except OSError:
                 continue
             try:
-                names.update(_read(fd)[2])
+                with suppress(OSError):
+                    names.update(_read(fd)[2])
             finally:
                 os.close(fd)
         return names
 
     def _notes(self) -> Iterator[Path]:
-        with os.scandir(self.inflight) as found:
+        with suppress(FileNotFoundError), os.scandir(self.inflight) as found:
             yield from (Path(item.path) for item in found if not item.name.startswith("."))
 
     def _book(self, note: tuple[str, int, list[str]]) -> Death | None:
@@ -209,19 +234,23 @@ class Journal:
 
     def suspects(self) -> set[str]:
         """Return the entries that must be committed alone; those that are held are among them."""
-        with os.scandir(self.attempts) as found:
-            names = [item.name.removesuffix(_SUFFIX) for item in found if item.name.endswith(_SUFFIX)]
-        return {name.removesuffix(_HELD) for name in names}
+        names = {name.removesuffix(_SUFFIX).removesuffix(_HELD) for name in self._records()}
+        return names | self._unwritten.keys()
 
     def held(self) -> set[str]:
         """Return the entries that are not tried again before :meth:`release`."""
-        with os.scandir(self.attempts) as found:
-            return {item.name.removesuffix(_HELD + _SUFFIX) for item in found if item.name.endswith(_HELD + _SUFFIX)}
+        names = {name.removesuffix(_HELD + _SUFFIX) for name in self._records() if name.endswith(_HELD + _SUFFIX)}
+        return names | {name for name, known in self._unwritten.items() if known.held}
+
+    def _records(self) -> list[str]:
+        with suppress(FileNotFoundError), os.scandir(self.attempts) as found:
+            return [item.name for item in found if item.name.endswith(_SUFFIX) and not item.name.startswith(".")]
+        return []
 
     def hold(self, name: str, error: str) -> None:
         """Have an entry wait for a person: it is not tried again before :meth:`release`."""
         self._write(Attempts(name, 0, error[:2000], iso_utc(now_us()), held=True))
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             self._record(name).unlink()
 
     def release(self) -> list[str]:
@@ -229,18 +258,20 @@ class Journal:
         names = sorted(self.held())
         for name in names:
             self._write(Attempts(name))
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 self._record(name, held=True).unlink()
         return names
 
     def get(self, name: str) -> Attempts | None:
         """Return the record of an entry, ``None`` if it has none."""
+        if name in self._unwritten:
+            return self._unwritten[name]
         for held in (False, True):
             try:
                 return Attempts(**json.loads(self._record(name, held=held).read_bytes()))
             except FileNotFoundError:
                 continue
-            except (ValueError, TypeError):  # cut by a power failure
+            except (OSError, ValueError, TypeError):  # cut by a power failure
                 return Attempts(name)
         return None
 
@@ -256,8 +287,9 @@ class Journal:
 
     def forget(self, name: str) -> None:
         """Drop the record of an entry that has left the spool."""
+        self._unwritten.pop(name, None)
         for held in (False, True):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 self._record(name, held=held).unlink()
 
     def prune(self) -> int:
@@ -273,9 +305,27 @@ class Journal:
     def _write(self, attempts: Attempts) -> Attempts:
         target = self._record(attempts.name, held=attempts.held)
         draft = self.attempts / f".{os.getpid()}-{os.urandom(4).hex()}"
-        draft.write_text(json.dumps(asdict(attempts)), encoding="utf-8")
-        os.replace(draft, target)
+        try:
+            draft.write_text(json.dumps(asdict(attempts)), encoding="utf-8")
+            os.replace(draft, target)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+            if len(self._unwritten) < _REMEMBERED:
+                self._unwritten[attempts.name] = attempts
+        else:
+            self._unwritten.pop(attempts.name, None)
         return attempts
+
+    def clean(self) -> None:
+        """Remove what processes that died left half written."""
+        before = time.time() - _LEFT_SECONDS
+        for folder in (self.inflight, self.attempts):
+            with suppress(FileNotFoundError), os.scandir(folder) as found:
+                for item in found:
+                    with suppress(OSError):
+                        if item.name.startswith(".") and item.stat(follow_symlinks=False).st_mtime < before:
+                            remove_unlocked(Path(item.path))
 
 
 def _length(name: str) -> int:

@@ -6,7 +6,7 @@ when a worker dies with one; what is in the spool is the truth. A sweep
 - books the deaths of workers (see ``vna.ingest.journal``) and sends what they had in hand,
 - sends entries past an age again, those that failed before one by one,
 - puts torn files of the spool's first format in quarantine: shorter than their name says, so never acknowledged,
-- removes what gateways that died left half received, and emptied segments that are not needed.
+- removes what processes that died left half received or half done, and emptied segments that are not needed.
 
 It sends no more than fills the queue to a depth, nothing while the store or the
 index is down, nothing that a living worker has in hand, and nothing that an
@@ -101,6 +101,8 @@ class Sweeper:
         Those of the spool.
     age_seconds
         Age from which an entry is taken up.
+    first_age_seconds
+        The same for the first sweep, if another: messages of before are most likely gone.
     batch
         Most entries of one message.
     ready
@@ -116,6 +118,7 @@ class Sweeper:
         quarantine: Quarantine,
         *,
         age_seconds: float = 60,
+        first_age_seconds: float | None = None,
         batch: int = 64,
         deepest: int = DEEPEST,
         ready: Callable[[], None] = lambda: None,
@@ -126,6 +129,7 @@ class Sweeper:
         self._journal = journal
         self._quarantine = quarantine
         self._age = age_seconds
+        self._first_age = first_age_seconds
         self._batch = batch
         self._deepest = deepest
         self._ready = ready
@@ -148,7 +152,8 @@ class Sweeper:
             report = SweepReport(iso_utc(now_us()))
             report.deaths = self.recover()
             report.partial = self._clean_partial()
-            self._journal.prune()
+            with suppress(OSError):
+                self._journal.prune()
             self._scan(report)
             self._trim()
             _replace(self._spool.path / "sweep.json", json.dumps(asdict(report)))
@@ -175,6 +180,8 @@ class Sweeper:
         held = self._journal.held()
         report.held = len(held)
         room = self._room(report)
+        least = self._age if self._first_age is None else min(self._first_age, self._age)
+        self._first_age = None
         empty = {large for large, left in room.items() if left == self._deepest}
         sent = self._load_sent(now)
         passed = self._journal.in_hand() | held
@@ -188,7 +195,7 @@ class Sweeper:
             # A clock that was set back makes entries of the future: they wait no longer for that.
             age = now - entry.received_us / 1e6
             report.future += age < -_SKEW_SECONDS
-            if abs(age) < self._age or entry.name in passed or not entry.to_commit or room[large] <= 0:
+            if abs(age) < least or entry.name in passed or not entry.to_commit or room[large] <= 0:
                 continue
             if (entry.nonce in sent and large not in empty) or self._torn(entry, report):
                 continue
@@ -208,6 +215,11 @@ class Sweeper:
         if now >= self._trim_at:
             self._trim_at = now + _TRIM_SECONDS
             self._spool.trim()
+            for part in (self._journal, self._quarantine):
+                try:
+                    part.clean()
+                except (ArchiveError, OSError) as error:
+                    log.warning("what is left over cannot be cleared away", error=str(error))
 
     def _send_group(
         self,
@@ -256,9 +268,9 @@ class Sweeper:
     def _clean_partial(self) -> int:
         before = time.time() - _PARTIAL_SECONDS
         count = 0
-        with os.scandir(self._spool.partial) as found:
+        with suppress(FileNotFoundError), os.scandir(self._spool.partial) as found:
             for item in found:
-                with suppress(FileNotFoundError):
+                with suppress(OSError):
                     if item.is_file(follow_symlinks=False) and item.stat().st_mtime < before:
                         os.unlink(item.path)
                         count += 1
@@ -266,7 +278,7 @@ class Sweeper:
 
     def _load_sent(self, now: float) -> dict[str, float]:
         sent = {}
-        with suppress(FileNotFoundError), (self._spool.path / "sweep.sent").open(encoding="ascii") as file:
+        with suppress(OSError, ValueError), (self._spool.path / "sweep.sent").open(encoding="ascii") as file:
             for line in file:
                 nonce, _, when = line.partition(" ")
                 with suppress(ValueError):
@@ -277,7 +289,12 @@ class Sweeper:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    except OSError:
+        # A disk that takes no file is no reason not to sweep; two at a time send more than they need to.
+        yield True
+        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -289,6 +306,10 @@ def _locked(path: Path) -> Iterator[bool]:
 
 
 def _replace(path: Path, text: str) -> None:
+    """Write down what the next sweep, or a person, would like to know; a disk that takes nothing ends no sweep."""
     draft = path.with_name(f".{path.name}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+    except OSError as error:
+        log.warning("what the sweep saw cannot be written down", file=path.name, error=str(error))

@@ -41,15 +41,21 @@ class FolderStore(ObjectStore):
     ----------
     path
         The folder; made if missing.
+    create
+        Whether it may be made. Who knows that it was there says no: an empty one would take its place unseen.
 
     Raises
     ------
     ConfigurationError
-        The folder cannot be made or written to.
+        The folder cannot be made or written to, or it is missing and must not be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        if not create and not (path / "~facts").is_dir():
+            raise ConfigurationError(
+                f"VNA_STORE__PATH: the object folder {path} was here and is not, or is empty. Is its disk mounted?"
+            )
         self._root = str(path)
         self._temporary = Temporary(path / "~tmp")
         self._facts = FactFiles(path / "~facts", path / "~lock")

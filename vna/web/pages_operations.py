@@ -7,7 +7,7 @@ import logging
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from vna.domain.errors import InvalidInputError
+from vna.domain.errors import ConflictError, IntegrityError, InvalidInputError
 from vna.ingest import audited, backlog
 from vna.web.pages_http import (
     SECURITY_HEADERS,
@@ -68,7 +68,11 @@ async def retry(site: Site, request: Request) -> Response:
     archive = site.archive
     entry = request.path_params["entry"]
     item = await site.in_thread(archive.quarantine.show, entry)
-    await site.in_thread(backlog.retry, archive.quarantine, archive.queue, archive.settings.spool.id, [item.id])
+    try:
+        await site.in_thread(backlog.retry, archive.quarantine, archive.queue, archive.settings.spool.id, [item.id])
+    except IntegrityError as error:
+        # What is kept is not what was received: that is forced back on the command line alone, if at all.
+        raise ConflictError(str(error)) from error
     archive.audit.record(audited.given_back(participant_of(request), archive.process, item))
     _log.info("quarantine: %s is given back by %s", entry, _who(request))
     return _done("retried")

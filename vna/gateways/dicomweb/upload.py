@@ -8,6 +8,7 @@ every stored part is durable.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
@@ -17,7 +18,14 @@ from typing import Protocol
 from vna.config import HttpSettings
 from vna.dicom.multipart import MultipartReader, PartBegin, PartData
 from vna.dicom.part10 import read_head
-from vna.domain.errors import ArchiveError, InvalidInputError, OutOfResourcesError, TooLargeError, UnparsableError
+from vna.domain.errors import (
+    ArchiveError,
+    InvalidInputError,
+    OutOfResourcesError,
+    TooLargeError,
+    UnavailableError,
+    UnparsableError,
+)
 from vna.domain.origin import Origin
 from vna.gateways.dicomweb.negotiate import parse_media_types
 from vna.gateways.dicomweb.stow_outcome import (
@@ -28,6 +36,8 @@ from vna.gateways.dicomweb.stow_outcome import (
     RefusedError,
 )
 from vna.ingest.receive import Incoming, Receiver
+
+log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 16
 _SNIFF = 132
@@ -107,7 +117,9 @@ class Commits:
     def _commit(incoming: Incoming, outcome: Outcome) -> None:
         try:
             incoming.commit()
-        except OutOfResourcesError as error:
+        except (OutOfResourcesError, UnavailableError) as error:
+            # Whoever is told so sends again: the object store may have it by then.
+            log.warning("STOW-RS: an instance is refused: %s", error)
             outcome.refuse(OUT_OF_RESOURCES, str(error))
         except ArchiveError as error:
             outcome.refuse(PROCESSING_FAILURE, str(error))

@@ -6,8 +6,7 @@ of the answer, and no name is made. Which write makes which fact durable, and
 what a crash between any two of them leaves, is told in docs/adr/0013.
 """
 
-from vna.ingest.spool.contents import Spooled
-from vna.ingest.spool.entry import Fate, Kind, SpoolEntry
+from vna.ingest.spool.entry import Fate, Kind, Spooled, SpoolEntry
 from vna.ingest.spool.receiving import SpoolFile
 from vna.ingest.spool.room import Spool
 

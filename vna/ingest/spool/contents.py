@@ -3,53 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
+from vna.domain.errors import UnavailableError
 from vna.domain.file_range import FileRange
 from vna.files import sync_folder
-from vna.ingest.spool.entry import SpoolEntry
+from vna.ingest.spool.entry import Spooled, SpoolEntry
 from vna.ingest.spool.files import EntryFiles
 from vna.ingest.spool.layout import POISONED, Header, Slot
-from vna.ingest.spool.reading import NotASegmentError, SegmentReader
+from vna.ingest.spool.reading import SegmentReader
 from vna.ingest.spool.segment import SUFFIX, remove_draft, remove_if_drained
 
-_READERS = 256
-_GENERATIONS = 4096
-
-
-@dataclass(slots=True)
-class Spooled:
-    """What is in a spool.
-
-    Attributes
-    ----------
-    entries, bytes
-        Entries, and their bytes (0 if they were not asked for).
-    oldest_us
-        When the oldest of them was received, microseconds since 1970; 0 if there is none.
-    unknown
-        Entries of a kind that this version does not know, and files that are no entries. They are kept.
-    damaged
-        Places in segments that cannot be read, and files that are no segments. They are kept, too.
-    """
-
-    entries: int = 0
-    bytes: int = 0
-    oldest_us: int = 0
-    unknown: int = 0
-    damaged: int = 0
-
-    def add(self, entry: SpoolEntry) -> None:
-        """Count an entry."""
-        self.entries += 1
-        self.bytes += entry.length
-        self.oldest_us = min(self.oldest_us or entry.received_us, entry.received_us)
-        self.unknown += not entry.known
+_READERS = 8
+# Entries of a segment that are counted one by one, so that what is damaged is told apart.
+_FEW = 64
 
 
 class Contents:
@@ -68,8 +40,6 @@ class Contents:
         self._files = files
         # Used under the lock alone: one that is closed to make room must not be another's.
         self._readers: OrderedDict[int, SegmentReader] = OrderedDict()
-        # What was read of late is finished soon.
-        self._generations: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.RLock()
 
     def in_segments(self) -> Iterator[SpoolEntry]:
@@ -81,12 +51,12 @@ class Contents:
             for number, slot in reader.slots(header, first):
                 if number < used and marks[number]:
                     continue
-                if (entry := _entry(header, number, slot)) and (number < used or not reader.is_done(header, number)):
+                if (entry := _entry(header, number, slot)) and (number < used or not _done(reader, header, number)):
                     yield entry
 
     def in_files(self) -> Iterator[SpoolEntry]:
         """Yield what waits in files, in no order."""
-        return (entry for entry in self._files.entries() if entry is not None)
+        return self._files.entries()
 
     def count(self, *, with_bytes: bool = False) -> Spooled:
         """Return what waits, without reading each entry unless its bytes are asked for."""
@@ -94,17 +64,16 @@ class Contents:
         for reader, header in self._all(found):
             used = reader.used(header)
             waiting = used - reader.done(header, used)
-            if waiting and with_bytes:
+            if not reader.whole():
+                found.damaged += 1
+            if waiting and (with_bytes or waiting <= _FEW):
                 self._count_each(reader, header, used, found)
             elif waiting:
                 found.entries += waiting
                 if (oldest := self._first(reader, header, used)) is not None:
                     found.oldest_us = min(found.oldest_us or oldest.received_us, oldest.received_us)
-        for entry in self._files.entries():
-            if entry is None:
-                found.unknown += 1
-            else:
-                found.add(entry)
+        for entry in self._files.entries(found):
+            found.add(entry)
         return found
 
     @staticmethod
@@ -135,11 +104,15 @@ class Contents:
                     segments.append((reader.header(), path))
             except FileNotFoundError:
                 continue
-            except (OSError, NotASegmentError):
+            except OSError:
                 if found is not None:
                     found.damaged += 1
         for header, path in sorted(segments, key=lambda each: (each[0].started_us, each[0].number)):
-            with contextlib.suppress(FileNotFoundError), closing(SegmentReader(path)) as reader:
+            try:
+                reader = SegmentReader(path)
+            except OSError:
+                continue
+            with closing(reader):
                 yield reader, header
 
     def _reader(self, number: int) -> SegmentReader:
@@ -156,7 +129,7 @@ class Contents:
     def waits(self, entry: SpoolEntry) -> bool:
         """Whether an entry is here and not done with; so it is, too, if that cannot be read."""
         if entry.segment < 0:
-            return self._files.find(entry).exists()
+            return self._files.waits(entry)
         try:
             return self._slot(entry) is not None
         except OSError:
@@ -166,14 +139,9 @@ class Contents:
         """Return the slot of an entry that is not done with; raises ``OSError`` if it cannot be read."""
         with self._lock:
             try:
-                slot = self._reader(entry.segment).waiting(entry.slot, entry.name)
-            except (FileNotFoundError, NotASegmentError):
+                return self._reader(entry.segment).waiting(entry.slot, entry.name)
+            except FileNotFoundError:
                 return None
-            if slot is not None:
-                self._generations[entry.name] = slot.generation
-                if len(self._generations) > _GENERATIONS:
-                    self._generations.popitem(last=False)
-            return slot
 
     def source(self, entry: SpoolEntry) -> FileRange:
         """Return where an entry's bytes are.
@@ -182,11 +150,12 @@ class Contents:
         ------
         FileNotFoundError
             It is done with, or was never here.
+        OSError
+            It cannot be read where it is.
         """
         if entry.segment < 0:
             path = self._files.find(entry)
-            if not path.exists():
-                raise FileNotFoundError(path)
+            os.stat(path)
             return FileRange(path, 0, entry.length, entry.checksum)
         slot = self._slot(entry)
         if slot is None:
@@ -205,24 +174,37 @@ class Contents:
             The disk does not take it.
         """
         marks: dict[int, list[SpoolEntry]] = {}
+        failed: OSError | None = None
         for entry in entries:
-            if entry.segment < 0:
-                self._files.find(entry).unlink(missing_ok=True)
-            else:
+            if entry.segment >= 0:
                 marks.setdefault(entry.segment, []).append(entry)
+                continue
+            try:
+                self._files.find(entry).unlink(missing_ok=True)
+            except OSError as error:
+                failed = error
         with self._lock:
             for number, done in marks.items():
-                with contextlib.suppress(FileNotFoundError, NotASegmentError):
-                    reader = self._reader(number)
-                    if slots := {entry.slot: generation for entry in done if (generation := self._generation(entry))}:
-                        reader.finish(slots)
+                slots: dict[int, int] = {}
+                for entry in done:
+                    try:
+                        # Looked at again: another may have done with it, and the place be an other instance's by now.
+                        slot = self._slot(entry)
+                    except OSError as error:
+                        failed = error
+                    else:
+                        slots |= {entry.slot: slot.generation} if slot is not None else {}
+                if slots:
+                    self._reader(number).finish(slots)
+            self._close_removed()
+        if failed is not None:
+            raise UnavailableError(f"spool: what is stored cannot be marked as stored: {failed}") from failed
 
-    def _generation(self, entry: SpoolEntry) -> int:
-        """Return the generation of an entry's slot, 0 for one that is done with."""
-        known = self._generations.pop(entry.name, 0)
-        if not known and (slot := self._slot(entry)) is not None:
-            return slot.generation
-        return known
+    def _close_removed(self) -> None:
+        """Close segments that somebody has removed: open they would keep their room on the disk."""
+        for number, reader in list(self._readers.items()):
+            if os.fstat(reader.fd).st_nlink == 0:
+                self._readers.pop(number).close()
 
     def trim(self, keep: int) -> int:
         """Remove emptied segments that nobody owns, beyond those that are kept to be used again; return how many."""
@@ -232,7 +214,7 @@ class Contents:
                 remove_draft(draft)
         for reader, header in self._all():
             used = reader.used(header)
-            if used > reader.done(header, used):
+            if used > reader.done(header, used) or not reader.whole():
                 continue
             kept += 1
             if kept > keep or reader.note(header).flags & POISONED:
@@ -241,6 +223,8 @@ class Contents:
         if removed:
             with contextlib.suppress(OSError):
                 sync_folder(self._segments)
+        with self._lock:
+            self._close_removed()
         return removed
 
     def close(self) -> None:
@@ -260,3 +244,11 @@ def _entry(header: Header, number: int, slot: Slot | None) -> SpoolEntry | None:
     except ValueError:
         return None
     return entry if (entry.segment, entry.slot) == (header.number, number) else None
+
+
+def _done(reader: SegmentReader, header: Header, number: int) -> bool:
+    """Whether a slot is done with; not if that cannot be read."""
+    try:
+        return reader.is_done(header, number)
+    except OSError:
+        return False

@@ -148,6 +148,36 @@ class SpoolEntry:
         return self.kind is Kind.INSTANCE and self.fate is Fate.COMMIT
 
 
+@dataclass(slots=True)
+class Spooled:
+    """What is in a spool.
+
+    Attributes
+    ----------
+    entries, bytes
+        Entries, and their bytes (0 if they were not asked for).
+    oldest_us
+        When the oldest of them was received, microseconds since 1970; 0 if there is none.
+    unknown
+        Entries of a kind that this version does not know, and files that are no entries. They are kept.
+    damaged
+        Places in segments that cannot be read, and files that are no segments. They are kept, too.
+    """
+
+    entries: int = 0
+    bytes: int = 0
+    oldest_us: int = 0
+    unknown: int = 0
+    damaged: int = 0
+
+    def add(self, entry: SpoolEntry) -> None:
+        """Count an entry."""
+        self.entries += 1
+        self.bytes += entry.length
+        self.oldest_us = min(self.oldest_us or entry.received_us, entry.received_us)
+        self.unknown += not entry.known
+
+
 def make_name(  # noqa: PLR0917 - the parts of a name, in their order
     received_us: int, nonce: str, length: int, checksum: int, place: str, kind: Kind, fate: Fate, origin: Origin
 ) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vna.files import make_durable_folder, sync_folder
-from vna.ingest.spool.entry import SpoolEntry
+from vna.ingest.spool.entry import Spooled, SpoolEntry
 
 
 class EntryFiles:
@@ -26,6 +26,7 @@ class EntryFiles:
     def __init__(self, path: Path, first: Path) -> None:
         self.path = path
         self._first = first
+        self._with_first = True
         self._known: set[str] = set()
         self._bad: set[str] = set()
 
@@ -61,26 +62,44 @@ class EntryFiles:
                 os.unlink(target)
             raise
 
+    def leave_first(self) -> None:
+        """Leave the folder of the first format alone."""
+        self._with_first = False
+
+    def waits(self, entry: SpoolEntry) -> bool:
+        """Whether an entry's file is there; so it is, too, if that cannot be told."""
+        try:
+            os.stat(self.find(entry))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
     def find(self, entry: SpoolEntry) -> Path:
         """Return the path of an entry's file, whether it is there or not."""
         if entry.checksum is None:
             return self._first / entry.name
         return Path(self.folder_of(entry.name), entry.name)
 
-    def entries(self) -> Iterator[SpoolEntry | None]:
-        """Yield the entries there are, in no order; ``None`` for a file that is none."""
-        with contextlib.suppress(FileNotFoundError):
-            yield from _entries(self._first)
-        with contextlib.suppress(FileNotFoundError):
-            for name in sorted(os.listdir(self.path)):
-                with contextlib.suppress(NotADirectoryError, FileNotFoundError):
-                    yield from _entries(self.path / name)
-
-
-def _entries(folder: Path) -> Iterator[SpoolEntry | None]:
-    with os.scandir(folder) as found:
-        for item in found:
+    def entries(self, found: Spooled | None = None) -> Iterator[SpoolEntry]:
+        """Yield the entries there are, in no order; files that are none, and folders that fail, are counted."""
+        found = found or Spooled()
+        folders = [self._first] if self._with_first else []
+        try:
+            folders += [self.path / name for name in sorted(os.listdir(self.path))]
+        except OSError:
+            found.damaged += 1
+        for folder in folders:
             try:
-                yield SpoolEntry.parse(item.name)
-            except ValueError:
-                yield None
+                names = os.listdir(folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                found.damaged += 1
+                continue
+            for name in names:
+                try:
+                    yield SpoolEntry.parse(name)
+                except ValueError:
+                    found.unknown += 1

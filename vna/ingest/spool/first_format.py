@@ -105,8 +105,8 @@ def _keep(record: _Record, partial: Path, incoming: Path) -> bool:
         if target.stat().st_size == record.bytes.length:
             sync_file(target)
             return False
-    except (FileNotFoundError, IntegrityError):
-        pass
+    except (OSError, IntegrityError):
+        pass  # not there, other bytes, or not to be read: the log's are put in its place
     part = partial / os.urandom(6).hex()
     try:
         with part.open("wb") as file:

@@ -16,9 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
 from vna.files import sync_folder
-from vna.ingest.spool.reading import NotASegmentError
 from vna.ingest.spool.segment import SUFFIX, Segment
+
+log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 0.5
 _LIST_SECONDS = 10.0
@@ -45,16 +48,26 @@ class SegmentPool:
         Bytes of the largest instance that a segment is lent for.
     has_room
         Whether the disk has room for so many more bytes.
+    on_trouble
+        Told when the disk failed.
     """
 
     def __init__(
-        self, folder: Path, *, segment_bytes: int, ready: int, largest: int, has_room: Callable[[int], bool]
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int,
+        ready: int,
+        largest: int,
+        has_room: Callable[[int], bool],
+        on_trouble: Callable[[OSError], None] = lambda _error: None,
     ) -> None:
         self._folder = folder
         self._size = segment_bytes
         self._ready = ready
         self._largest = largest
         self._has_room = has_room
+        self._on_trouble = on_trouble
         self._state = threading.Condition()
         self._empty: list[Segment] = []
         self._begun: list[Segment] = []
@@ -63,6 +76,8 @@ class SegmentPool:
         self._lent = 0
         self._keeper: threading.Thread | None = None
         self._candidates: list[Path] = []
+        # Should their note not have been written, they are not used again all the same.
+        self._poisoned: set[Path] = set()
         self._wait_first = 0.0
         self._list_at = 0.0
         self._used = 0.0
@@ -78,7 +93,9 @@ class SegmentPool:
         """Have segments made in the background; later, not to delay a start."""
         with self._state:
             self._wait_first = after_seconds
-            self._wake()
+            if self._keeper is None and not self._closed and self._ready:
+                self._keeper = threading.Thread(target=self._run, name="spool-segments", daemon=True)
+                self._keeper.start()
 
     def lend(self) -> Segment | None:
         """Return a segment with room for one more instance, for the caller alone; ``None`` if there is none now."""
@@ -88,8 +105,8 @@ class SegmentPool:
             # The one that was written last: the fewer are begun, the sooner each is full and emptied.
             segment = self._begun.pop() if self._begun else self._empty.pop() if self._empty else None
             self._used = time.monotonic()
-            if self._keeper is None or len(self._empty) < _AT_HAND:
-                self._wake()
+            if len(self._empty) < _AT_HAND:
+                self._state.notify_all()
             if segment is not None:
                 self._lent += 1
             return segment
@@ -101,15 +118,11 @@ class SegmentPool:
             if not self._closed and segment.room > self._largest:
                 self._begun.append(segment)
                 return
-            self._full.append(segment.path)
+            if segment.poisoned:
+                self._poisoned.add(segment.path)
+            else:
+                self._full.append(segment.path)
         segment.close(full=True)
-
-    def _wake(self) -> None:
-        if self._keeper is None and not self._closed and self._ready:
-            self._keeper = threading.Thread(target=self._run, name="spool-segments", daemon=True)
-            self._keeper.start()
-        else:
-            self._state.notify_all()
 
     def _run(self) -> None:
         with self._state:
@@ -117,7 +130,11 @@ class SegmentPool:
         while True:
             if not self._wait_until_lacking():
                 return
-            segment = self._next()
+            try:
+                segment = self._next()
+            except Exception:  # the keeper goes on, whatever it met: without it no segment is ever made again
+                log.exception("no segment could be made ready")
+                segment = None
             with self._state:
                 if segment is None:
                     # Not at once again: a worker empties one meanwhile, or somebody makes room on the disk.
@@ -139,14 +156,20 @@ class SegmentPool:
             segment = self._take()
             if segment is None and self._may_make():
                 segment = Segment.make(self._folder, self._size)
-            if segment is not None:
-                # Before the first instance: a segment whose name is lost is lost with all that it holds. One that was
-                # made by a process which was killed may have had its name no more than in memory.
-                sync_folder(self._folder)
-                return segment
-        if segment is not None:
+        if segment is None:
+            return None
+        try:
+            # Before the first instance: a segment whose name is lost is lost with all that it holds. One that was
+            # made by a process which was killed may have had its name no more than in memory.
+            sync_folder(self._folder)
+        except OSError as error:
+            # Told once: a second sync would say yes. This process has no segments any more.
             segment.close()
-        return None
+            with self._state:
+                self._ready = 0
+            self._on_trouble(error)
+            return None
+        return segment
 
     def _lacking(self) -> bool:
         return len(self._empty) < self._ready
@@ -166,7 +189,7 @@ class SegmentPool:
             # What was full first is emptied first.
             taken = self._take_one(path)
             if taken is not None or not path.exists():
-                with self._state:
+                with self._state, suppress(ValueError):  # pushed out by a later one meanwhile
                     self._full.remove(path)
             if taken is not None:
                 return taken
@@ -181,7 +204,9 @@ class SegmentPool:
         return None
 
     def _take_one(self, path: Path) -> Segment | None:
-        with suppress(NotASegmentError, OSError):
+        if path in self._poisoned:
+            return None
+        with suppress(OSError):
             return Segment.take(path, self._size)
         return None
 

@@ -21,6 +21,7 @@ from vna.ingest.spool.layout import (
     Slot,
     generation_of,
     mark_of,
+    slots_of,
     unpack_header,
     unpack_note,
     unpack_slot,
@@ -30,7 +31,7 @@ from vna.ingest.spool.layout import (
 _CHUNK = 128
 
 
-class NotASegmentError(Exception):
+class NotASegmentError(OSError):
     """A file that is no segment, or one of a format that is not known here. The message says which."""
 
 
@@ -50,30 +51,60 @@ class SegmentReader:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._any_header: Header | None = None
         self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def header(self) -> Header:
         """Return the header of the generation that is in use.
 
-        The one before it is taken only where there is no sign of a later one: a
-        slot that is whole says of which generation it is, should its header be
-        unreadable.
+        There are always two that can be read, of this generation and of the one
+        before. If not, both may be of earlier ones than the slots: those say
+        which is in use then.
 
         Raises
         ------
         NotASegmentError
-            There is no header that can be read.
+            It is none of this format, or of another file, or too little of it can be read.
         """
-        found = [header for place in (0, PAGE) if (header := unpack_header(self._sector(place))) is not None]
-        if not found:
-            raise NotASegmentError(f"{self.path}: no header can be read")
-        header = max(found, key=lambda each: each.generation)
-        if header.format != FORMAT:
-            raise NotASegmentError(f"{self.path}: format {header.format}, written by a later version of the archive")
-        if len(found) < 2 and (slot := unpack_slot(self._sector(SLOTS_AT))) and slot.generation > header.generation:
-            return Header(slot.generation, header.number, header.size, header.slots, header.started_us)
-        return header
+        headers = self._headers()
+        if len(headers) == 2:
+            return max(headers, key=lambda each: each.generation)
+        return self._from_slots(headers[0] if headers else None)
+
+    def whole(self) -> bool:
+        """Whether both headers can be read. Otherwise it is read, but never used again nor removed."""
+        return len(self._headers()) == 2
+
+    def _headers(self) -> list[Header]:
+        try:
+            raw = os.pread(self.fd, PAGE + SECTOR, 0)
+            parts = (raw[:SECTOR], raw[PAGE:])
+        except OSError:
+            parts = (self._sector(0), self._sector(PAGE))
+        found = [header for part in parts if (header := unpack_header(part)) is not None]
+        for header in found:
+            if header.format != FORMAT:
+                text = f"{self.path}: format {header.format}, written by a later version of the archive"
+                raise NotASegmentError(text)
+            if f"{header.number:012x}" != self.path.stem:
+                raise NotASegmentError(f"{self.path}: a copy of the segment {header.number:012x}")
+        return found
+
+    def _from_slots(self, header: Header | None) -> Header:
+        """Return the header that whole slots speak of."""
+        size = os.fstat(self.fd).st_size
+        slots = header.slots if header else slots_of(size)
+        raw, _missing = self._read(SLOTS_AT, slots * SECTOR)
+        generations = [
+            generation_of(raw, place)
+            for place in range(0, slots * SECTOR, SECTOR)
+            if any(raw[place : place + 4]) and unpack_slot(raw[place : place + SECTOR]) is not None
+        ]
+        if header is None and not generations:
+            raise NotASegmentError(f"{self.path}: neither a header nor a slot can be read")
+        generation = max([*generations, header.generation if header else 0])
+        if header is None:
+            return Header(generation, int(self.path.stem, 16), size, slots)
+        return Header(generation, header.number, header.size, header.slots, header.started_us)
 
     def note(self, header: Header) -> Note:
         """Return the note of a generation, empty where there is none."""
@@ -101,14 +132,14 @@ class SegmentReader:
             for number in range(count):
                 place = number * SECTOR
                 if generation_of(raw, place) == header.generation:
+                    # Instances have slots without a gap: what lies before one of them was one.
                     for each in lost:
                         yield each, None
                     lost.clear()
                     found = True
                     yield at + number, unpack_slot(raw[place : place + SECTOR])
-                elif used or place // PAGE in unreadable or _was_slot(raw, place, header):
+                else:
                     lost.append(at + number)
-            # At the end of what is in use there may be rubbish; what cannot be read may be anything.
             for each in lost:
                 if used or (each - at) * SECTOR // PAGE in unreadable:
                     yield each, None
@@ -137,7 +168,7 @@ class SegmentReader:
         return unpack_slot(os.pread(self.fd, SECTOR, SLOTS_AT + number * SECTOR))
 
     def used(self, header: Header) -> int:
-        """Return how many slots are in use; quick, and exact unless slots are damaged."""
+        """Return how many slots are in use, damaged ones among them."""
         if noted := self.note(header).used:
             return noted
         low, high = 0, header.slots
@@ -148,7 +179,8 @@ class SegmentReader:
                 low = middle + 1
             else:
                 high = middle
-        return low
+        # A damaged one misleads the search: what follows is looked at.
+        return max((number + 1 for number, _slot in self.slots(header, max(0, low - 1))), default=low)
 
     def marks(self, header: Header, used: int) -> list[bool]:
         """Return for each slot whether it is done with; one whose mark cannot be read is not."""
@@ -162,23 +194,13 @@ class SegmentReader:
         return array("Q", raw).count(int.from_bytes(header.mark, "little"))
 
     def waiting(self, number: int, name: str) -> Slot | None:
-        """Return the slot of an entry that is not done with; raises ``OSError``, ``NotASegmentError``.
-
-        The generation in use need not be known: a segment is used again only when each of its slots has the mark of
-        its own generation, and it keeps that until another instance has the slot.
-        """
-        place = self._geometry()
-        slot = self.slot(number) if number < place.slots else None
-        if slot is None or slot.name != name:
+        """Return the slot of an entry that is not done with; raises ``OSError``, ``NotASegmentError``."""
+        header = self.header()
+        slot = self.slot(number) if number < header.slots else None
+        # A segment that is used again has another generation, and no name a second time.
+        if slot is None or slot.name != name or slot.generation != header.generation:
             return None
-        mark = os.pread(self.fd, MARK, place.marks_at + number * MARK)
-        return None if mark == mark_of(place.number, slot.generation) else slot
-
-    def _geometry(self) -> Header:
-        """Return a header, of whichever generation: size and number of slots are the same in all."""
-        if self._any_header is None:
-            self._any_header = self.header()
-        return self._any_header
+        return None if self.is_done(header, number) else slot
 
     def is_done(self, header: Header, number: int) -> bool:
         """Whether a slot of a generation is done with."""
@@ -194,7 +216,7 @@ class SegmentReader:
             may bring them back, and they are then found to be duplicates.
         """
         try:
-            place = self._geometry()
+            place = self.header()
             for number, generation in slots.items():
                 write_all(self.fd, mark_of(place.number, generation), place.marks_at + number * MARK)
             os.fdatasync(self.fd)
@@ -205,21 +227,13 @@ class SegmentReader:
 
     def drained(self) -> bool:
         """Whether nothing in it waits any more; not if a part of it cannot be read."""
-        header = self.header()
-        used = self.used(header)
-        marks = self.marks(header, used)
-        if not all(marks):
+        if not self.whole():
             return False
-        # The count is quick and may be short: what lies beyond it, whole or damaged, still counts.
-        return not any(number >= used for number, _slot in self.slots(header, max(0, used - 1)))
+        header = self.header()
+        return all(self.marks(header, self.used(header)))
 
     def close(self) -> None:
         """Close the file."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-
-def _was_slot(raw: bytes, place: int, header: Header) -> bool:
-    """Whether bytes may have been a slot of this generation: they are neither zeros nor of an earlier one."""
-    return any(raw[place : place + SECTOR]) and generation_of(raw, place) > header.generation

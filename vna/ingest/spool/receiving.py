@@ -82,10 +82,17 @@ class SpoolFile:
         try:
             write_all(self._fd, data, self._position)
         except OSError as error:
+            self._failed(error)
             raise out_of(error) from error
         self._position += size
         if self._position - self._written >= _WRITE_BEHIND:
             self._write_behind()
+
+    def _failed(self, error: OSError) -> None:
+        """Have nobody write to the same place again, of which the disk is said to be bad."""
+        if self._segment is not None:
+            self._segment.poison()
+            self._spool.note_trouble(error)
 
     def _write_behind(self) -> None:
         start_writing(self._fd, self._written, self._position - self._written)
@@ -104,6 +111,8 @@ class SpoolFile:
                 piece = os.pread(segment.fd, min(_PIECE, length - at), start + at)
                 write_all(self._fd, piece, at)
         except OSError as error:
+            segment.poison()
+            self._spool.note_trouble(error)
             raise out_of(error) from error
         finally:
             self._segment = None

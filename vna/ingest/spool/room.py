@@ -11,18 +11,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import structlog
+
 from vna.domain.errors import OutOfResourcesError
 from vna.domain.file_range import FileRange
 from vna.domain.origin import Origin, iso_utc, now_us
 from vna.files import make_durable_folder
-from vna.ingest.spool.contents import Contents, Spooled
-from vna.ingest.spool.entry import Fate, Kind, SpoolEntry
+from vna.ingest.spool.contents import Contents
+from vna.ingest.spool.entry import Fate, Kind, Spooled, SpoolEntry
 from vna.ingest.spool.files import EntryFiles
 from vna.ingest.spool.first_format import upgrade
 from vna.ingest.spool.marker import check_marker
 from vna.ingest.spool.place import check_place
 from vna.ingest.spool.pool import SegmentPool
 from vna.ingest.spool.receiving import SpoolFile, out_of
+
+log = structlog.get_logger(__name__)
 
 _SEGMENT_MOST = 64 << 20
 _SEGMENTS = 4
@@ -71,6 +75,7 @@ class Spool:
         segment = min(_SEGMENT_MOST, log_bytes // _SEGMENTS)
         self.largest_small = min(_SMALL_MOST, segment // 8)
         self.files = EntryFiles(path / "files", path / "incoming")
+        self.upgrade_error = ""
         self._contents = Contents(self.segments, self.files)
         try:
             self._open(create=create)
@@ -82,22 +87,29 @@ class Spool:
             ready=_SEGMENTS if segment else 0,
             largest=self.largest_small,
             has_room=self.has_room,
+            on_trouble=self.note_trouble,
         )
 
     def _open(self, *, create: bool) -> None:
+        first = (self.path / "incoming").is_dir()
         if create:
             make_durable_folder(self.path)
-        elif not self.path.is_dir():
+        elif not first:
             check_marker(self.path, create=False)
         with (self.path / "recovery.lock").open("a") as lock:
             # Nobody takes up entries while another restores them.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            first = (self.path / "incoming").is_dir()
             check_marker(self.path, create=create or first)
             for folder in (self.partial, self.segments, self.files.path):
                 make_durable_folder(folder)
             if first:
-                upgrade(self.path, self.partial, self.path / "incoming", self.path / "set-aside")
+                try:
+                    upgrade(self.path, self.partial, self.path / "incoming", self.path / "set-aside")
+                except OSError as error:
+                    # What its log holds is compared at a later start; till then its files are believed by nobody.
+                    log.exception("the spool of an earlier version cannot be taken over yet")
+                    self.upgrade_error = str(error)
+                    self.files.leave_first()
 
     # Receiving.
 

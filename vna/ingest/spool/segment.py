@@ -66,8 +66,10 @@ class Segment:
             os.posix_fallocate(fd, 0, size)
             for offset in range(0, size, len(_ZEROS)):
                 write_all(fd, _ZEROS[: size - offset], offset)
-            header = Header(1, number, size, slots_of(size), now_us())
-            write_all(fd, header.pack(), header.place)
+            # Of two generations from the beginning: one that cannot be read is then a sign of damage.
+            for generation in (0, 1):
+                header = Header(generation, number, size, slots_of(size), now_us())
+                write_all(fd, header.pack(), header.place)
             os.fsync(fd)
             os.rename(draft, path)
         except BaseException:
@@ -144,9 +146,10 @@ class Segment:
     def poison(self, slot_at: int | None = None) -> None:
         """Never write to it again, and have it removed once nothing in it waits."""
         self.poisoned = True
+        if slot_at is not None:
+            with contextlib.suppress(OSError):
+                write_all(self.fd, bytes(SECTOR), slot_at)
         with contextlib.suppress(OSError):
-            if slot_at is not None:
-                os.pwrite(self.fd, bytes(SECTOR), slot_at)
             self._write_note(POISONED | CLOSED)
 
     def _write_note(self, flags: int) -> None:
