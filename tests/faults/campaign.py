@@ -18,7 +18,7 @@ from itertools import cycle
 from pathlib import Path
 from queue import SimpleQueue
 
-from tests.support.crash_judge import Judge
+from tests.support.crash_judge import Judge, judge_state
 from tests.support.crash_programs import PROGRAMS
 from tests.support.crash_states import CrashStates
 from tests.support.crash_workloads import WORKLOADS, play
@@ -98,21 +98,19 @@ def _states_of(folder: Path, situation: tuple[str, str], seed: int, count: int, 
     for each in made:
         judges.put(each)
 
-    def judged(each: Judge, marks: list[str], boot: str, name: str) -> None:
+    def judged(cut: int, choice: int, boot: str) -> None:
+        each = judges.get()
         try:
-            score.add(name, each.judge(marks, boot))
+            name, problems = judge_state(states, each, cut, choice, boot)
+            score.add(f"{workload} {kind} seed {seed} state {name} ({boot} boot)", problems)
         finally:
             judges.put(each)
 
     with ThreadPoolExecutor(_JUDGES) as pool:
         waiting = []
         for cut, choice in states.sample(seed, count):
-            each = judges.get()
-            state = states.make(cut, choice, each.image)
-            marks, boot = states.log.marks(cut), boots.choice(["another", "same"])
-            score.promises += sum(mark.split(" ")[0] in _PROMISES for mark in marks)
-            name = f"{workload} {kind} seed {seed} state {state.name} ({boot} boot)"
-            waiting.append(pool.submit(judged, each, marks, boot, name))
+            score.promises += sum(mark.split(" ")[0] in _PROMISES for mark in states.log.marks(cut))
+            waiting.append(pool.submit(judged, cut, choice, boots.choice(["another", "same"])))
         for one in waiting:
             one.result()
     for each in made:

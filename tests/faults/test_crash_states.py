@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crash_judge import judge
+from tests.support.crash_judge import judge, judge_state
 from tests.support.crash_programs import PROGRAMS
 from tests.support.crash_states import CrashStates
 from tests.support.crash_workloads import WORKLOADS, play
@@ -33,9 +33,9 @@ def _wrong(folder: Path, kind: str, seed: int, count: int) -> dict[str, list[str
     wrong = {}
     with judge(folder / "state.img", kind, SIZES[kind]) as judging:
         for cut, choice in states.sample(seed, count):
-            state = states.make(cut, choice, judging.image)
-            if problems := judging.judge(states.log.marks(cut), boots.choice(["another", "same"])):
-                wrong[state.name] = problems
+            name, problems = judge_state(states, judging, cut, choice, boots.choice(["another", "same"]))
+            if problems:
+                wrong[name] = problems
     return wrong
 
 

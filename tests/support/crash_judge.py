@@ -21,6 +21,7 @@ from typing import Any
 
 from tests.support.crash_oracle import Claims, check, start
 from tests.support.crash_settings import BALLAST, DATA
+from tests.support.crash_states import BLOCK, SECTOR, CrashStates
 from tests.support.mounts import Loop, another_boot, mount, own_namespace, unmount
 from tests.support.worker import ROOT
 
@@ -33,6 +34,8 @@ from vna.store import folder as _folder  # noqa: F401
 from vna.workitems import worklist as _worklist  # noqa: F401
 
 _SECONDS = 120
+# EBADMSG and EUCLEAN, which file systems alone say.
+_DAMAGED = ("Bad message", "Structure needs cleaning")
 # A copy of a disk has the name of the disk, which may be mounted as well.
 _OPTIONS = {"ext4": "errors=remount-ro", "xfs": "nouuid"}
 
@@ -148,6 +151,20 @@ class Judge:
             self._process.wait()
         self._process.stdout.close()
         self._log.close()
+
+
+def judge_state(states: CrashStates, judging: Judge, cut: int, choice: int, boot: str) -> tuple[str, list[str]]:
+    """Make a state in a judge's image and have it judged; return its name, and what is wrong.
+
+    A block of the file system's own that was torn may be damage to it that no journal mends. Then the disk is taken to
+    be one that writes a block whole, as file systems expect of it.
+    """
+    for sector in (SECTOR, BLOCK):
+        state = states.make(cut, choice, judging.image, sector)
+        problems = judging.judge(states.log.marks(cut), boot)
+        if not any(sign in problem for problem in problems for sign in _DAMAGED):
+            break
+    return state.name, problems
 
 
 @contextlib.contextmanager

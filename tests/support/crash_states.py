@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.disk_log import FLUSH, MARK, WRITE, DiskLog, Event
 
-_SECTOR = 512
+# What a disk writes whole or not at all: the least there is, and what file systems take their blocks to be.
+SECTOR, BLOCK = 512, 4096
 # Of the moments for a cut: right behind a mark, at a flush that is about to return, any.
 _BEHIND_MARK, _AT_FLUSH = 0.5, 0.35
 _TORN = 0.15
-# Where ext4 has its superblock, which is written past the journal and is taken to be written whole: of a torn one
-# the file system says that it is damaged, which is no matter of ours.
-_SUPERBLOCK = 4096
 # Draws for each state that is wanted, before a log is taken to have no more.
 _DRAWS = 20
 
@@ -52,6 +51,7 @@ class CrashStates:
     def __init__(self, recording: Path, folder: Path) -> None:
         self.log = DiskLog(recording / "log")
         self._flushes = [at for at, event in enumerate(self.log.events) if event.kind == FLUSH]
+        self._one = threading.Lock()
         self._start = recording / "start.img"
         self._durable = folder / "durable.img"
         self._done = 0
@@ -86,17 +86,26 @@ class CrashStates:
                 break
         return sorted(found.values())
 
-    def _plan(self, cut: int, choice: int) -> tuple[int, int, list[tuple[Event, list[tuple[int, int]]]]]:
+    def _plan(
+        self, cut: int, choice: int, sector: int = SECTOR
+    ) -> tuple[int, int, list[tuple[Event, list[tuple[int, int]]]]]:
         """Return the flush before a cut, how many writes came since, and which of them, and what of each, are kept."""
         source = random.Random(choice)
         before = bisect_left(self._flushes, cut)
         flush = self._flushes[before - 1] if before else 0
         pending = [event for event in self.log.events[flush:cut] if event.kind == WRITE]
-        return flush, len(pending), [(event, _pieces(event, source)) for event in _some(pending, source)]
+        return flush, len(pending), [(event, _pieces(event, source, sector)) for event in _some(pending, source)]
 
-    def make(self, cut: int, choice: int, image: Path) -> CrashState:
-        """Make the state of a cut that leaves of the writes under way what the number chooses; write it to an image."""
-        flush, pending, written = self._plan(cut, choice)
+    def make(self, cut: int, choice: int, image: Path, sector: int = SECTOR) -> CrashState:
+        """Make the state of a cut that leaves of the writes under way what the number chooses; write it to an image.
+
+        For any thread. No write is torn within a sector.
+        """
+        with self._one:
+            return self._make(cut, choice, image, sector)
+
+    def _make(self, cut: int, choice: int, image: Path, sector: int) -> CrashState:
+        flush, pending, written = self._plan(cut, choice, sector)
         self._advance(flush)
         copy_sparse(self._durable, image)
         with image.open("r+b", buffering=0) as file:
@@ -133,19 +142,19 @@ def _some(pending: list[Event], source: random.Random) -> list[Event]:
     return [event for event in pending if source.random() < share]
 
 
-def _pieces(event: Event, source: random.Random) -> list[tuple[int, int]]:
+def _pieces(event: Event, source: random.Random, sector: int) -> list[tuple[int, int]]:
     """Return which bytes of a write reached the disk: mostly all, else some of its sectors."""
-    sectors = event.length // _SECTOR
-    if sectors < 2 or event.offset < _SUPERBLOCK or source.random() >= _TORN:
+    sectors = event.length // sector
+    if sectors < 2 or source.random() >= _TORN:
         return [(0, event.length)]
-    at = source.randrange(1, sectors) * _SECTOR
+    at = source.randrange(1, sectors) * sector
     match source.randrange(3):
         case 0:
             return [(0, at)]
         case 1:
             return [(at, event.length)]
         case _:  # some are missing in the middle
-            behind = source.randrange(at // _SECTOR, sectors) * _SECTOR
+            behind = source.randrange(at // sector, sectors) * sector
             return [(0, at), (behind, event.length)]
 
 
