@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from tests.support.instances import ORIGIN, part10
 from vna.cli.verify import command
 from vna.config import Settings, StoreSettings
+from vna.domain.errors import NotFoundError
 from vna.domain.identity import metadata_key
 from vna.domain.origin import now_us
 from vna.domain.records import IndexedInstance
@@ -315,3 +316,10 @@ def test_the_command_tells_what_is_wrong(kept: Kept, monkeypatch: pytest.MonkeyP
     assert run(command, ["--all"]).exit_code == 0
     assert run(command, []).exit_code == 0
     assert run(command, ["--all", "--study", "1"]).exit_code == 2
+
+
+def test_a_study_that_there_is_not_is_told(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VNA_DATA", str(kept.folder / "data"))
+    done = CliRunner().invoke(command, ["--study", "1.2.99"])
+    assert done.exit_code != 0
+    assert isinstance(done.exception, NotFoundError)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from vna.cli.open_archive import open_archive
+from vna.domain.errors import NotFoundError
 from vna.domain.origin import iso_utc
 from vna.domain.quantities import size
 from vna.lifecycle.scrub import last_round
@@ -26,9 +27,9 @@ def command(everything: bool, study: str | None) -> None:
     """Compare what is stored with what was received, and with the index.
 
     Without an option: what is known from the slow verification that the workers
-    do all the time (VNA_STORE__VERIFY_BYTES_SECOND), and from earlier runs. What
-    is wrong is listed by its key, and written down in the object store. Exit
-    code 1 if anything is wrong.
+    do all the time (VNA_STORE__VERIFY_BYTES_SECOND), and what earlier runs found
+    wrong. What is wrong is listed by its key, and written down in the object
+    store. Exit code 1 if anything is wrong.
     """
     if everything and study:
         raise click.UsageError("--all and --study cannot be given together")
@@ -50,6 +51,8 @@ def command(everything: bool, study: str | None) -> None:
                 verifier = Verifier(archive.objects, archive.index, _shown(progress))
                 report = verifier.study(study) if study else verifier.everything()
             seconds = time.monotonic() - started
+            if study and not report.objects and not report.wrong:
+                raise NotFoundError(f"there is no study {study}")
             click.echo(
                 f"{report.objects} instances, {size(report.bytes)}, read in {seconds:.1f} s" + _unread(report.unread)
             )
