@@ -29,7 +29,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_refuses_and_keeps_what_was_acknowledged(small_disk: Path) -> None:
-    spool = Spool(small_disk)
+    spool = Spool(small_disk, allow_volatile=True)
     acknowledged = {}
     with pytest.raises(OutOfResourcesError, match="no space"):  # noqa: PT012  # it fills step by step
         for number in range(1000):
@@ -45,7 +45,7 @@ def test_a_full_disk_refuses_and_keeps_what_was_acknowledged(small_disk: Path) -
 
 
 def test_the_limit_of_free_space_refuses_before_the_disk_is_full(small_disk: Path) -> None:
-    spool = Spool(small_disk, min_free_bytes=600_000)
+    spool = Spool(small_disk, min_free_bytes=600_000, allow_volatile=True)
     spool_one(spool, bytes(300_000))
     spool_one(spool, bytes(300_000))
     with pytest.raises(OutOfResourcesError, match="below the limit"):
