@@ -140,7 +140,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_refuses_and_goes_on_when_there_is_room(tmp_path: Path, small_disk: Path) -> None:
-    places = {"VNA_SPOOL__PATH": str(small_disk / "spool"), "VNA_STORE__PATH": str(small_disk / "objects")}
+    places = {
+        "VNA_SPOOL__PATH": str(small_disk / "spool"),
+        "VNA_SPOOL__ALLOW_VOLATILE": "yes",
+        "VNA_STORE__PATH": str(small_disk / "objects"),
+    }
     with running_archive(tmp_path / "data", **places) as archive:
         # `wait_idle` looks where the spool is by default.
         (archive.data / "spool").symlink_to(small_disk / "spool")

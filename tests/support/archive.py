@@ -136,7 +136,7 @@ class RunningArchive:
         was killed leaves such files for an hour.
         """
         half = self.data / "spool" / "partial"
-        spool = Spool(self.data / "spool", log_bytes=0)
+        spool = Spool(self.data / "spool", log_bytes=0, allow_volatile=True)
         try:
             wait_until(
                 lambda: not spool.count().entries and not (partial and any(half.iterdir())),
