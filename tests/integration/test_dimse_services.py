@@ -153,14 +153,20 @@ def test_a_mixed_association_stores_byte_for_byte(plain: Listening) -> None:
     assert {entry.origin.calling for entry in entries} == {"MIXED"}
 
 
+def send_pieces(connection: socket.socket, context: int) -> None:
+    """Send so much of a data set, and not its end, that it has a file of its own, which can be seen."""
+    piece = bytes(100_000)
+    for _ in range(45):
+        connection.sendall(struct.pack(">BxIIBB", 4, len(piece) + 6, len(piece) + 2, context, 0) + piece)
+
+
 def test_an_aborted_data_set_leaves_nothing(plain: Listening) -> None:
     association = mixed(plain.gateway.port)
     context = association.accepted[CT, EXPLICIT]
     request = commands.store_request(CT, "1.2.3.4.5", 1)
     connection = association._socket
     connection.sendall(struct.pack(">BxIIBB", 4, len(request) + 6, len(request) + 2, context, 3) + request)
-    piece = bytes(10_000)
-    connection.sendall(struct.pack(">BxIIBB", 4, len(piece) + 6, len(piece) + 2, context, 0) + piece)
+    send_pieces(connection, context)
     wait_until(lambda: list(plain.partial.iterdir()), 10, "the data set is being received")
     association.abort()
     wait_until(lambda: not list(plain.partial.iterdir()), 10, "nothing is left of it")
@@ -173,6 +179,7 @@ def test_a_connection_that_is_cut_leaves_nothing(plain: Listening) -> None:
     request = commands.store_request(CT, "1.2.3.4.5", 1)
     connection = association._socket
     connection.sendall(struct.pack(">BxIIBB", 4, len(request) + 6, len(request) + 2, context, 3) + request)
+    send_pieces(connection, context)
     wait_until(lambda: list(plain.partial.iterdir()), 10, "the data set is being received")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
