@@ -114,7 +114,7 @@ class _RefuseSome:
 
     def __call__(self, request: Message, answer: Message) -> Message:
         lines = [json.loads(line) for line in request.body.splitlines() if b'"_id"' in line[:200]]
-        heads = [next(iter(line.values())) for line in lines if "create" in line or "index" in line or "update" in line]
+        heads = [next(iter(line.values())) for line in lines if line.keys() & {"create", "index", "update", "delete"}]
         body = json.loads(answer.body)
         items = body.get("items", [])
         assert len(heads) == len(items)
