@@ -12,6 +12,7 @@ import pytest
 from tests.support.elasticsearch import drop_indices
 from tests.support.http_gateway import HttpGateway
 from tests.support.pages import CT, gateway_with_studies, stored
+from tests.support.ports import wait_until
 from vna.lifecycle.tiers import advance
 
 SAME = (
@@ -57,6 +58,8 @@ def test_what_is_stored_is_the_same_on_elasticsearch(
     for archive in (read_gateway.archive, elastic.archive):
         advance(archive.objects, 60)
     with httpx.Client(base_url=elastic.url, timeout=60, trust_env=False) as other:
+        # A service that is busy is shown as such, and looked at again.
+        wait_until(lambda: stored(other.get("/ui/operations/state").text), 60, "what is stored is shown")
         ours, theirs = (client.get("/ui/operations/state").text for client in (reader, other))
     tables = stored(theirs)
     assert tables == stored(ours)
